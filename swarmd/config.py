@@ -1,0 +1,295 @@
+"""Settings: their meaning, their defaults, and where each value comes from.
+
+Order, strongest first: environment (``SWARMD_DAEMON__MAX_AGENTS=4``), ``swarmd.toml`` of the home,
+the defaults here. Everything is optional. Keys of free tables (``models.<name>``) keep their case.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from swarmd.errors import ConfigError
+
+__all__ = [
+    "DaemonSettings",
+    "LimitSettings",
+    "ModelSettings",
+    "OllamaSettings",
+    "PolicySettings",
+    "SandboxSettings",
+    "Settings",
+    "TierSettings",
+    "load",
+    "origins",
+]
+
+ENV_PREFIX = "SWARMD_"
+
+
+class Section(BaseModel):
+    """The base of all sections: frozen, closed, documented by attribute docstrings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DaemonSettings(Section):
+    """How the daemon runs."""
+
+    max_agents: int = Field(default=10, ge=1, le=100)
+    """Most agents alive at one time, over all types."""
+    max_verifiers: int = Field(default=2, ge=1, le=32)
+    """Most verifiers alive at one time."""
+    max_active_requests: int = Field(default=4, ge=1, le=1000)
+    """Requests that are worked on at one time; more wait in the inbox."""
+    idle_timeout_s: float = Field(default=300.0, ge=0.1)
+    """An agent that has had nothing to do for so long is ended."""
+    heartbeat_s: float = Field(default=2.0, ge=0.05)
+    """How often a working agent says that it is alive."""
+    hung_after_s: float = Field(default=900.0, ge=0.5)
+    """An agent whose work loop has not moved for so long is ended and its packet given to another."""
+    ready_timeout_s: float = Field(default=30.0, ge=0.5)
+    """A new process that has not said READY by then is ended."""
+    sweep_interval_s: float = Field(default=5.0, ge=0.1)
+    """How often the folders are read in full, whatever events came."""
+    settle_s: float = Field(default=0.5, ge=0.0)
+    """A file that does not parse is read again until it has been unchanged for so long."""
+    half_written_s: float = Field(default=10.0, ge=0.0)
+    """A file that looks cut off (incomplete JSON, or empty) gets this long to be completed."""
+    drain_s: float = Field(default=10.0, ge=0.0)
+    """How long ``swarmd down`` lets running steps finish before it checkpoints them."""
+    max_crashes: int = Field(default=3, ge=1)
+    """A packet that has ended so many agents or verifiers is given up as poison."""
+    max_request_bytes: int = Field(default=1_048_576, ge=1024)
+    """A larger dropped file is refused."""
+
+
+class ModelSettings(Section):
+    """One model, and who serves it."""
+
+    provider: Literal["auto", "embedded", "ollama", "openai"] = "auto"
+    """auto: a reachable Ollama that has it, else embedded. openai: any OpenAI-compatible URL."""
+    weights: str | None = None
+    """embedded: a name from the catalogue ("swarmd model list"), or an absolute path of a GGUF."""
+    name: str | None = None
+    """ollama, openai: the model's name on that server."""
+    base_url: str | None = None
+    """openai: the server's URL, up to and with /v1."""
+    api_key_env: str | None = None
+    """openai: the environment variable that holds the key. Keys never stand in this file."""
+    context: int = Field(default=4096, ge=256)
+    """Tokens that prompt and reply may have together. It stays the same over all calls, because a
+    change makes servers load the model anew."""
+    parallel: int = Field(default=1, ge=1, le=64)
+    """embedded: calls served at one time; each has ``context`` tokens."""
+    gpu_layers: int | Literal["auto"] = "auto"
+    """embedded: layers held on the GPU; auto: as many as free memory allows, 0 without a GPU."""
+    threads: int | None = Field(default=None, ge=1)
+    """embedded: threads; default: the physical cores."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Sampling: default of the server."""
+    first_token_s: float = Field(default=600.0, gt=0)
+    """A call that has not produced anything by then is ended. Long prompts on a CPU take minutes."""
+    between_tokens_s: float = Field(default=60.0, gt=0)
+    """A call that stalls so long between two tokens is ended."""
+    call_s: float = Field(default=1200.0, gt=0)
+    """A call that takes longer in all is ended."""
+
+
+DEFAULT_MODELS: dict[str, ModelSettings] = {
+    "qwen2.5-coder-0.5b": ModelSettings(
+        weights="qwen2.5-coder-0.5b-instruct-q4_k_m", name="qwen2.5-coder:0.5b"
+    ),
+    "qwen2.5-coder-1.5b": ModelSettings(
+        weights="qwen2.5-coder-1.5b-instruct-q4_k_m", name="qwen2.5-coder:1.5b"
+    ),
+}
+
+
+class TierSettings(Section):
+    """Which model serves which tier."""
+
+    fast: str = "qwen2.5-coder-0.5b"
+    deep: str = "qwen2.5-coder-1.5b"
+    reviewer: str = "qwen2.5-coder-1.5b"
+
+
+class TierNumbers(Section):
+    """One number per tier."""
+
+    fast: int
+    deep: int
+    reviewer: int
+
+    def of(self, tier: Literal["fast", "deep", "reviewer"]) -> int:
+        """The number of ``tier``."""
+        return int(getattr(self, tier))
+
+
+class PolicySettings(Section):
+    """The attempt loop: how often, how many, when to go up a tier, when to stop."""
+
+    samples: TierNumbers = TierNumbers(fast=3, deep=2, reviewer=1)
+    """Most samples in one attempt."""
+    attempts_per_tier: int = Field(default=2, ge=1)
+    max_attempts: int = Field(default=5, ge=1)
+    """Over all tiers; then the task is aborted."""
+    context_tokens: TierNumbers = TierNumbers(fast=1200, deep=1200, reviewer=1200)
+    """Cap on a prompt. On a CPU, 1,200 tokens take half a minute to a minute to read."""
+    reply_tokens: TierNumbers = TierNumbers(fast=700, deep=700, reviewer=700)
+    """Cap on a reply."""
+    concurrency: TierNumbers = TierNumbers(fast=4, deep=1, reviewer=2)
+    """Calls in flight at one time, per tier."""
+    max_patch_lines: int = Field(default=300, ge=1)
+    """A larger patch is refused before it is applied."""
+    escalate_files: int = Field(default=3, ge=1)
+    """A failed patch over more files goes to the deep tier at once."""
+    escalate_lines: int = Field(default=200, ge=1)
+    """A failed patch over more changed lines goes to the deep tier at once."""
+
+
+class SandboxSettings(Section):
+    """Where model-written code runs."""
+
+    level: Literal["auto", "bwrap", "landlock"] = "auto"
+    """auto: bubblewrap, else Landlock with seccomp, else refuse."""
+    agents: Literal["require", "best-effort"] = "require"
+    """require: agents that cannot be confined are not started."""
+    memory_mib: int = Field(default=4096, ge=64)
+    processes: int = Field(default=256, ge=8)
+    gate_s: int = Field(default=300, ge=1)
+    """Wall time of one gate, in seconds."""
+    disk_mib: int = Field(default=1024, ge=16)
+    """Largest file that a gate may write."""
+
+
+class OllamaSettings(Section):
+    """Where Ollama is looked for."""
+
+    host: str = "http://127.0.0.1:11434"
+    keep_alive: str = "10m"
+
+
+class LimitSettings(Section):
+    """What one request may use, unless it asks for less."""
+
+    seconds: int = Field(default=3600, ge=1)
+    tokens: int = Field(default=400_000, ge=1)
+    micro_usd: int = Field(default=0, ge=0)
+
+
+class Settings(Section):
+    """Everything that can be set."""
+
+    daemon: DaemonSettings = DaemonSettings()
+    tiers: TierSettings = TierSettings()
+    models: dict[str, ModelSettings] = Field(default_factory=lambda: dict(DEFAULT_MODELS))
+    """Models by name. Those named here are added to the defaults."""
+    policy: PolicySettings = PolicySettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    ollama: OllamaSettings = OllamaSettings()
+    limits: LimitSettings = LimitSettings()
+    privacy: Literal["strict", "balanced", "off"] = "strict"
+    """strict: no packet leaves this machine."""
+    weights_folder: str | None = None
+    """Where weights are kept. Default: $XDG_CACHE_HOME/swarmd/weights."""
+    python: str | None = None
+    """Interpreter for gates of projects without their own .venv. Default: swarmd's own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _add_default_models(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("models"), dict):
+            return {**data, "models": {**DEFAULT_MODELS, **data["models"]}}
+        return data
+
+    @model_validator(mode="after")
+    def _tiers_name_models(self) -> Settings:
+        for tier in ("fast", "deep", "reviewer"):
+            name = getattr(self.tiers, tier)
+            if name not in self.models:
+                known = ", ".join(sorted(self.models))
+                raise ValueError(f"tiers.{tier} names the model {name!r}; models has: {known}")
+        return self
+
+
+def load(path: Path, env: Mapping[str, str]) -> Settings:
+    """The settings of the home whose swarmd.toml is ``path``; an absent file means defaults.
+
+    Raises ConfigError that names the file, the field and what is wrong with it.
+    """
+    return _validate(_merge(_read(path), _from_env(env)), path)
+
+
+def origins(path: Path, env: Mapping[str, str]) -> list[tuple[str, Any, str]]:
+    """Every setting as (dotted name, value, origin); origin is default, the file, or a variable."""
+    in_file, in_env = _flatten(_read(path)), _flatten(_from_env(env))
+    values = _flatten(load(path, env).model_dump(mode="json"))
+    return [(name, value, _origin(name, in_file, in_env, path)) for name, value in values.items()]
+
+
+def _origin(name: str, in_file: Mapping[str, Any], in_env: Mapping[str, Any], path: Path) -> str:
+    if name in in_env:
+        return ENV_PREFIX + name.upper().replace(".", "__")
+    return str(path) if name in in_file else "default"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, text in env.items():
+        parts = name.removeprefix(ENV_PREFIX).lower().split("__")
+        if not name.startswith(ENV_PREFIX) or parts[0] not in Settings.model_fields:
+            continue
+        branch = tree
+        for part in parts[:-1]:
+            branch = branch.setdefault(part, {})
+        branch[parts[-1]] = _parse(text)
+    return tree
+
+
+def _parse(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _validate(data: dict[str, Any], path: Path) -> Settings:
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{path}: {field or 'settings'}: {first['msg']}", field=field) from error

@@ -1,0 +1,146 @@
+"""The one way to change a file that must survive.
+
+A file is written beside its final place, synced, renamed over it, and the folder is synced: after
+power loss there is the old file or the new one, whole. A failed fsync is never retried, because the
+kernel may have dropped the pages and reports the error only once: the process must end.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from swarmd.clock import short_id
+
+__all__ = [
+    "FsyncFailedError",
+    "append",
+    "make_dirs",
+    "read_regular",
+    "remove",
+    "sync",
+    "sync_dir",
+    "truncate",
+    "write",
+    "write_all",
+    "write_group",
+]
+
+
+class FsyncFailedError(OSError):
+    """The disk did not confirm a write; what is on it is unknown. End the process and recover."""
+
+
+def sync(fd: int) -> None:
+    """Make the written data of ``fd`` survive power loss. Raises FsyncFailedError."""
+    try:
+        os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
+    except OSError as error:
+        raise FsyncFailedError(error.errno, f"fsync failed: {error.strerror}") from error
+
+
+def sync_dir(path: Path) -> None:
+    """Make the names in folder ``path`` survive power loss. Raises FsyncFailedError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        raise FsyncFailedError(error.errno, f"fsync failed: {error.strerror}") from error
+    finally:
+        os.close(fd)
+
+
+def write(path: Path, data: bytes, *, durable: bool = True, mode: int = 0o600) -> None:
+    """Replace ``path`` by ``data`` in one step.
+
+    With ``durable`` false, readers still never see half a file, but power loss may undo it: right
+    for views that can be rebuilt.
+    """
+    write_group({path: data}, durable=durable, mode=mode)
+
+
+def write_group(files: Mapping[Path, bytes], *, durable: bool = True, mode: int = 0o600) -> None:
+    """Replace several files, with one sync of each folder for all of them.
+
+    Each file changes in one step; the group as a whole does not. Folders must exist.
+    """
+    staged: list[tuple[Path, Path]] = []
+    try:
+        for path, data in files.items():
+            temporary = path.with_name(f".{path.name[:200]}.{short_id(12)}.tmp")
+            staged.append((temporary, path))
+            _write_new(temporary, data, durable, mode)
+        for temporary, path in staged:
+            temporary.replace(path)
+    except BaseException:
+        for temporary, _ in staged:
+            temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        for folder in {path.parent for path in files}:
+            sync_dir(folder)
+
+
+def _write_new(path: Path, data: bytes, durable: bool, mode: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        write_all(fd, data)
+        if durable:
+            sync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of ``data`` to ``fd``, however short the single writes are."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def append(fd: int, lines: Iterable[bytes], *, durable: bool = True) -> None:
+    """Append whole lines to an open log with one write and one sync for all of them."""
+    write_all(fd, b"".join(lines))
+    if durable:
+        sync(fd)
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cut ``path`` to ``size`` bytes, durably."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.ftruncate(fd, size)
+        sync(fd)
+    finally:
+        os.close(fd)
+
+
+def remove(path: Path, *, durable: bool = False) -> None:
+    """Remove a file; one that is already gone is fine."""
+    path.unlink(missing_ok=True)
+    if durable:
+        sync_dir(path.parent)
+
+
+def make_dirs(*paths: Path, mode: int = 0o700) -> None:
+    """Create folders with their parents, open to this user only."""
+    for path in paths:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Read at most ``limit`` bytes of a regular file, never through a symlink and never blocking.
+
+    Raises OSError when it is not a regular file, cannot be read, or is longer than ``limit``.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path.name} is not a regular file")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(f"{path.name} is larger than {limit} bytes")
+    return data

@@ -1,0 +1,241 @@
+"""Where everything of one installation lies, how it is found, and how it is made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from swarmd import durable
+from swarmd.errors import ConfigError
+from swarmd.messages import PRIORITIES
+
+__all__ = ["MARKER", "Home", "find", "init", "register", "registered", "seed_folder"]
+
+MARKER = "swarmd.toml"
+"""The file whose presence makes a folder a home."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """The paths of a home. It only names them; ``init`` creates them."""
+
+    root: Path
+
+    @property
+    def settings_file(self) -> Path:
+        return self.root / MARKER
+
+    @property
+    def agents(self) -> Path:
+        return self.root / "agents"
+
+    @property
+    def bus(self) -> Path:
+        return self.root / "bus"
+
+    @property
+    def inbox(self) -> Path:
+        return self.bus / "inbox"
+
+    @property
+    def control(self) -> Path:
+        return self.bus / "control"
+
+    @property
+    def active(self) -> Path:
+        return self.bus / "active"
+
+    @property
+    def tasks(self) -> Path:
+        return self.bus / "tasks"
+
+    @property
+    def spools(self) -> Path:
+        return self.bus / "agents"
+
+    @property
+    def outbox(self) -> Path:
+        return self.bus / "outbox"
+
+    @property
+    def done(self) -> Path:
+        return self.bus / "done"
+
+    @property
+    def deadletter(self) -> Path:
+        return self.bus / "deadletter"
+
+    @property
+    def council(self) -> Path:
+        return self.root / "council"
+
+    @property
+    def keys(self) -> Path:
+        return self.council / "keys"
+
+    @property
+    def registry_file(self) -> Path:
+        return self.keys / "agents-registry.json"
+
+    @property
+    def active_agents_file(self) -> Path:
+        return self.keys / "active-agents.json"
+
+    @property
+    def warrants(self) -> Path:
+        return self.council / "warrants"
+
+    @property
+    def knowledge(self) -> Path:
+        return self.root / "knowledge"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def master_log(self) -> Path:
+        return self.logs / "master.jsonl"
+
+    @property
+    def models_log(self) -> Path:
+        return self.logs / "models.jsonl"
+
+    @property
+    def workspaces(self) -> Path:
+        return self.root / "workspaces"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.root / ".swarmd.lock"
+
+    @property
+    def daemon_file(self) -> Path:
+        """Who holds the lock: pid, start time, boot id, when it started."""
+        return self.root / ".swarmd.daemon.json"
+
+    @property
+    def console_log(self) -> Path:
+        """What a daemon in the background printed: only of interest when it did not start."""
+        return self.logs / "daemon.out"
+
+    def agent_log(self, agent_type: str) -> Path:
+        return self.logs / "agents" / f"{agent_type}.jsonl"
+
+    def request_folder(self, request_id: str) -> Path:
+        return self.active / request_id
+
+    def workspace(self, request_id: str) -> Path:
+        return self.workspaces / request_id
+
+    def runtime(self) -> Path:
+        """A short folder for sockets: their paths must stay under 108 bytes."""
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:10]
+        base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+        return Path(base) / f"swarmd-{os.getuid()}-{digest}"
+
+    def folders(self) -> list[Path]:
+        """Every folder that a home always has."""
+        return [
+            *(self.inbox / priority for priority in PRIORITIES),
+            self.agents,
+            self.control,
+            self.active,
+            self.tasks,
+            self.spools,
+            self.outbox,
+            self.done,
+            self.deadletter,
+            self.keys,
+            *(self.warrants / state for state in ("pending", "granted", "denied", "expired")),
+            *(self.knowledge / part for part in ("patterns", "context", "lessons")),
+            self.logs / "agents",
+            self.workspaces,
+        ]
+
+
+def find(option: str | os.PathLike[str] | None, env: Mapping[str, str], cwd: Path) -> Home:
+    """The home to use: ``option``, else $SWARMD_HOME, else the nearest registered ancestor of
+    ``cwd``, else $XDG_STATE_HOME/swarmd.
+
+    An ancestor counts only if it was made by ``init`` on this account (see ``register``), so that a
+    checkout from elsewhere cannot make itself a home by carrying a swarmd.toml.
+    """
+    if option or env.get("SWARMD_HOME"):
+        return Home(Path(option or env["SWARMD_HOME"]).expanduser().absolute())
+    known = registered(env)
+    for folder in (cwd, *cwd.parents):
+        if folder.resolve() in known and (folder / MARKER).is_file():
+            return Home(folder.absolute())
+    return Home(_state_folder(env))
+
+
+def _state_folder(env: Mapping[str, str]) -> Path:
+    base = env.get("XDG_STATE_HOME") or Path(env.get("HOME", "~")).expanduser() / ".local/state"
+    return Path(base) / "swarmd"
+
+
+def _register_file(env: Mapping[str, str]) -> Path:
+    return _state_folder(env).parent / "swarmd-homes"
+
+
+def registered(env: Mapping[str, str]) -> set[Path]:
+    """The homes that ``init`` made on this account."""
+    try:
+        lines = _register_file(env).read_text().splitlines()
+    except OSError:
+        return set()
+    return {Path(line) for line in lines if line}
+
+
+def register(home: Home, env: Mapping[str, str]) -> None:
+    """Remember that ``home`` was made by this account."""
+    known = registered(env) | {home.root.resolve()}
+    target = _register_file(env)
+    durable.make_dirs(target.parent)
+    durable.write(target, "".join(f"{path}\n" for path in sorted(known)).encode())
+
+
+def seed_folder() -> Path:
+    """The default agents and knowledge: inside the wheel, or at the top of a source checkout."""
+    packaged = Path(str(files("swarmd"))) / "_home"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[1]
+
+
+def init(home: Home, env: Mapping[str, str]) -> list[Path]:
+    """Make ``home`` complete and return the files that were added. Nothing that exists is changed.
+
+    Raises ConfigError when the folder cannot be written.
+    """
+    try:
+        durable.make_dirs(*home.folders())
+        home.root.chmod(home.root.stat().st_mode & ~0o022)
+        added = _copy_seeds(seed_folder(), home)
+        if not home.settings_file.exists():
+            template = (Path(str(files("swarmd"))) / "swarmd.toml.in").read_bytes()
+            durable.write(home.settings_file, template)
+            added.append(home.settings_file)
+    except OSError as error:
+        raise ConfigError(
+            f"the home {home.root} cannot be made: {error}",
+            hint="Choose a folder that you can write with --home or $SWARMD_HOME.",
+        ) from error
+    register(home, env)
+    return added
+
+
+def _copy_seeds(seeds: Path, home: Home) -> list[Path]:
+    added = []
+    for part in ("agents", "knowledge", "council"):
+        for source in sorted((seeds / part).rglob("*")):
+            target = home.root / part / source.relative_to(seeds / part)
+            if source.is_file() and source.name != ".gitignore" and not target.exists():
+                durable.make_dirs(target.parent)
+                durable.write(target, source.read_bytes(), durable=False)
+                added.append(target)
+    return added

@@ -1,0 +1,78 @@
+"""What the broker is asked, and what it answers."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from swarmd.messages._base import Message
+
+__all__ = ["ChatCall", "ChatMessage", "ChatReply", "Usage"]
+
+
+class Usage(Message):
+    """Tokens and money over any number of calls."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    """The part of the prompt that the engine had already read."""
+    calls: int = 0
+    micro_usd: int = 0
+    local: bool = True
+    """False when any of it was answered from another machine."""
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            calls=self.calls + other.calls,
+            micro_usd=self.micro_usd + other.micro_usd,
+            local=self.local and other.local,
+        )
+
+
+class ChatMessage(Message):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class ChatCall(Message):
+    """One question to a model. The broker chooses the model from the tier."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    tier: Literal["fast", "deep", "reviewer"]
+    messages: list[ChatMessage] = Field(min_length=1)
+    max_tokens: int = Field(ge=1)
+    """Cap on the reply."""
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    seed: int | None = None
+    top_p: float | None = None
+    stop: list[str] = Field(default_factory=list)
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    """A JSON schema that the reply must satisfy; the broker checks that it does."""
+    model: str | None = None
+    """A model's name from swarmd.toml, instead of the tier's."""
+    purpose: str = "chat"
+    """What it is for, in one word, for the log."""
+    request_id: str | None = None
+    task_id: str | None = None
+    attempt: int | None = None
+    privacy: Literal["strict", "balanced", "off"] = "strict"
+
+
+class ChatReply(Message):
+    """A model's answer, whole: a cut or empty one is an error instead."""
+
+    text: str
+    model: str
+    provider: str
+    finish: Literal["stop", "length"]
+    """``length``: the reply reached max_tokens."""
+    usage: Usage
+    latency_ms: int

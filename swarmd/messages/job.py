@@ -1,0 +1,72 @@
+"""What the master asks of a verifier, and what it reports."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from swarmd.messages._base import Message
+from swarmd.messages.gate import GateResult, GateSpec, Verdict
+from swarmd.messages.packet import Packet
+from swarmd.messages.request import AcceptedRequest
+from swarmd.messages.result import ErrorInfo
+
+__all__ = ["Job", "JobReport", "Survey"]
+
+
+class Survey(Message):
+    """What is known of a project at the request's base commit."""
+
+    request_id: str
+    workspace: str
+    """The user's repository, absolute."""
+    base_commit: str
+    base_name: str
+    """The branch or ref that it was resolved from."""
+    language: Literal["python", "node", "other"] = "other"
+    files: list[str] = Field(default_factory=list)
+    """Tracked files, at most 5,000."""
+    gates: list[GateSpec] = Field(default_factory=list)
+    base_results: list[GateResult] = Field(default_factory=list)
+    base_passed: list[str] = Field(default_factory=list)
+    """Ids of the tests that pass on the base commit."""
+    base_failed: list[str] = Field(default_factory=list)
+    protected: list[str] = Field(default_factory=list)
+    """Files that are judged as they are in the base commit."""
+    warnings: list[str] = Field(default_factory=list)
+    not_verified: list[str] = Field(default_factory=list)
+
+
+class Job(Message):
+    """One piece of work for a verifier. Every job can be repeated after a crash."""
+
+    job_id: str
+    kind: Literal["prepare", "judge", "integrate", "deliver"]
+    request: AcceptedRequest
+    packet: Packet | None = None
+    order_id: str | None = None
+    proposal: str | None = None
+    """Absolute path of the proposal to judge or to integrate."""
+    message: str = ""
+    """The commit message, for ``deliver``."""
+    trailers: dict[str, str] = Field(default_factory=dict)
+    accepted_tests: list[str] = Field(default_factory=list)
+    """Proposals (absolute paths) of the testing tasks that land together with this code."""
+
+
+class JobReport(Message):
+    """What came of a job."""
+
+    job_id: str
+    ok: bool
+    verdict: Verdict | None = None
+    commit: str | None = None
+    """The integration tip, or the delivered commit."""
+    branch: str | None = None
+    patch: str | None = None
+    """File name of the whole patch, inside the request's folder."""
+    summary: str = ""
+    warnings: list[str] = Field(default_factory=list)
+    not_verified: list[str] = Field(default_factory=list)
+    error: ErrorInfo | None = None

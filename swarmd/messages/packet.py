@@ -1,0 +1,134 @@
+"""The work: plans, task packets, the orders that agents get and the proposals that they make."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from swarmd.messages._base import Message
+from swarmd.messages.call import Usage
+from swarmd.messages.gate import Failure
+from swarmd.messages.request import Kind, Priority, RequestId
+
+__all__ = ["Lease", "Order", "Outcome", "Packet", "PacketStatus", "Plan", "Proposal", "Tier"]
+
+Tier = Literal["fast", "deep", "reviewer"]
+PacketStatus = Literal[
+    "pending", "ready", "running", "verifying", "succeeded", "failed", "skipped", "cancelled"
+]
+TaskId = Annotated[str, StringConstraints(pattern=r"^task-\d{3}$")]
+TypeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+
+
+class Lease(Message):
+    """Who holds a packet. What a holder of an older epoch brings late is dropped."""
+
+    agent_id: str
+    epoch: int
+    expires_at: float
+    """Seconds on the boot clock."""
+
+
+class Packet(Message):
+    """One task of a request, for one agent type."""
+
+    packet_id: Annotated[str, StringConstraints(pattern=r"^pkt-[a-z0-9-]+$")]
+    task_id: TaskId
+    request_id: RequestId
+    agent_type: TypeName
+    skill: str | None = None
+    """The page under agents/<type>/skills/ that the agent is shown."""
+    action: str = Field(min_length=1, max_length=4000)
+    """What to do, in one or two sentences."""
+    files_owned: list[str] = Field(default_factory=list)
+    """The only paths that its patch may touch, relative to the project's root."""
+    dependencies: list[TaskId] = Field(default_factory=list)
+    acceptance: list[str] = Field(default_factory=list)
+    """Ids of the gates that must pass; empty: all of the project's."""
+    priority: Priority = "normal"
+    status: PacketStatus = "pending"
+    tier: Tier = "fast"
+    attempt: int = 0
+    """The round it is in, from 1; 0: not begun."""
+    max_attempts: int = 5
+    lease: Lease | None = None
+
+
+class Plan(Message):
+    """A request's packets, and where they came from."""
+
+    request_id: RequestId
+    origin: Literal["direct", "model", "repaired", "template"]
+    """direct: no planning call was needed; model: the model's plan passed the check; repaired: it
+    did after one repair; template: it did not, and the kind's template stands in."""
+    kind: Kind
+    packets: list[Packet]
+    note: str = ""
+    """The planner's reasoning, or why its plan was not used."""
+
+
+class Outcome(Message):
+    """How one sample of an attempt ended: a line of a task's history, which the policy reads."""
+
+    attempt: int
+    sample: int
+    tier: Tier
+    ok: bool
+    failure: Failure | None = None
+    patch_sha256: str | None = None
+    diff_lines: int = 0
+    diff_files: int = 0
+
+
+class Order(Message):
+    """What an agent finds in its in/ folder: one sample of one attempt at one packet."""
+
+    order_id: str
+    packet: Packet
+    epoch: int
+    user_request: str
+    snapshot: str
+    """Absolute path of the project's files to read; never to be written."""
+    survey: str
+    """Absolute path of the request's survey.json."""
+    attempt: int
+    sample: int
+    tier: Tier
+    temperature: float
+    seed: int
+    max_tokens: int
+    """Cap on the reply's tokens."""
+    context_tokens: int
+    """Cap on the prompt's tokens."""
+    feedback: Failure | None = None
+    """Why the last sample failed."""
+    previous_patch: str | None = None
+    """The patch that failed, when the next attempt is to repair it."""
+    pattern: str | None = None
+    """A knowledge page that fits the request."""
+    diff: str | None = None
+    """What the earlier tasks changed, for review, docs and git."""
+    findings: list[str] = Field(default_factory=list)
+    """What the static rules found in that diff."""
+
+
+class Proposal(Message):
+    """What an agent leaves in its out/ folder. It proves nothing by itself."""
+
+    order_id: str
+    agent_id: str
+    packet_id: str
+    epoch: int
+    kind: Literal["patch", "findings", "message", "plan", "none"]
+    patch: str = ""
+    """A unified diff against the snapshot."""
+    text: str = ""
+    """A commit message, a deployment plan, or the reason why there is no patch."""
+    summary: str = ""
+    findings: list[str] = Field(default_factory=list)
+    rejects: bool = False
+    """Review only: the reading found a defect that it can point at."""
+    failure: Failure | None = None
+    """Why there is nothing to judge: the reply could not be read, or changed nothing."""
+    usage: Usage = Usage()
