@@ -86,7 +86,7 @@ class ModelSettings(Section):
     """Tokens that prompt and reply may have together. It stays the same over all calls, because a
     change makes servers load the model anew."""
     parallel: int = Field(default=1, ge=1, le=64)
-    """embedded: calls served at one time; each has ``context`` tokens."""
+    """embedded, ollama: calls made at one time; each has ``context`` tokens."""
     gpu_layers: int | Literal["auto"] = "auto"
     """embedded: layers held on the GPU; auto: as many as free memory allows, 0 without a GPU."""
     threads: int | None = Field(default=None, ge=1)
@@ -99,6 +99,10 @@ class ModelSettings(Section):
     """A call that stalls so long between two tokens is ended."""
     call_s: float = Field(default=1200.0, gt=0)
     """A call that takes longer in all is ended."""
+    prompt_price: int = Field(default=0, ge=0)
+    """openai: micro-USD for a million prompt tokens. Models on this machine cost nothing."""
+    reply_price: int = Field(default=0, ge=0)
+    """openai: micro-USD for a million tokens of replies."""
 
 
 DEFAULT_MODELS: dict[str, ModelSettings] = {
@@ -145,6 +149,10 @@ class PolicySettings(Section):
     """Cap on a reply."""
     concurrency: TierNumbers = TierNumbers(fast=4, deep=1, reviewer=2)
     """Calls in flight at one time, per tier."""
+    review: Literal["advise", "block"] = "advise"
+    """What a reviewing model's reading may do. advise: what it points at becomes a warning in the
+    result. block: it rejects. Models of a few billion parameters often reject what is right, so block
+    is for larger ones. What ruff's and bandit's rules find rejects in both."""
     max_patch_lines: int = Field(default=300, ge=1)
     """A larger patch is refused before it is applied."""
     escalate_files: int = Field(default=3, ge=1)

@@ -127,7 +127,9 @@ def remove(path: Path, *, durable: bool = False) -> None:
 def make_dirs(*paths: Path, mode: int = 0o700) -> None:
     """Create folders with their parents, open to this user only."""
     for path in paths:
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            make_dirs(path.parent, mode=mode)  # mkdir's own parents=True ignores the mode
+        path.mkdir(mode=mode, exist_ok=True)
 
 
 def read_regular(path: Path, limit: int) -> bytes:
@@ -136,11 +138,13 @@ def read_regular(path: Path, limit: int) -> bytes:
     Raises OSError when it is not a regular file, cannot be read, or is longer than ``limit``.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(f"{path.name} is not a regular file")
-        data = file.read(limit + 1)
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(fd)  # fdopen does not close what it refuses
     if len(data) > limit:
         raise OSError(f"{path.name} is larger than {limit} bytes")
     return data

@@ -20,6 +20,10 @@ MARKER = "swarmd.toml"
 """The file whose presence makes a folder a home."""
 
 
+MAX_RUNTIME_BASE = 48
+"""Longest folder, in characters, that leaves room for the names of sockets in it."""
+
+
 @dataclass(frozen=True)
 class Home:
     """The paths of a home. It only names them; ``init`` creates them."""
@@ -136,7 +140,8 @@ class Home:
     def runtime(self) -> Path:
         """A short folder for sockets: their paths must stay under 108 bytes."""
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:10]
-        base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+        wanted = (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp")  # noqa: S108
+        base = next(folder for folder in wanted if folder and len(folder) <= MAX_RUNTIME_BASE)
         return Path(base) / f"swarmd-{os.getuid()}-{digest}"
 
     def folders(self) -> list[Path]:

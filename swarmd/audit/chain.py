@@ -49,13 +49,15 @@ class Chain:
         self.torn = _cut_torn_tail(path)
         self.head = _last_head(path)
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.size = os.fstat(self._fd).st_size
+        """Bytes in the file: the offset at which the next line begins."""
 
     def append(self, lines: Iterable[Mapping[str, Any]], *, durable_write: bool = True) -> list[Line]:
         """Number, chain and write ``lines`` with one write and one sync; return them as written.
 
-        Raises AuditError for a line that is too long or holds what the log does not allow; nothing
-        is written then. Raises OSError when the disk does not take them; the file may then end in
-        a torn line, which the next opening mends.
+        Raises AuditError for a line that is too long or holds what the log does not allow, and
+        OSError when the disk does not take them; nothing is written then. Raises FsyncFailedError
+        when it is not known what is on the disk.
         """
         head, raws, written = self.head, [], []
         for fields in lines:
@@ -64,9 +66,20 @@ class Chain:
             head = Head(head.seq + 1, hashlib.sha256(raw).hexdigest())
             raws.append(raw)
             written.append(line)
-        durable.append(self._fd, raws, durable=durable_write)
+        try:
+            durable.append(self._fd, raws, durable=durable_write)
+        except durable.FsyncFailedError:
+            raise
+        except OSError:
+            os.ftruncate(self._fd, self.size)  # a full disk may have taken half of a line
+            raise
+        self.size += sum(map(len, raws))
         self.head = head
         return written
+
+    def sync(self) -> None:
+        """Make what was appended without durability survive power loss."""
+        durable.sync(self._fd)
 
     def close(self) -> None:
         """Close the file; everything appended durably is already safe."""

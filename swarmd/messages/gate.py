@@ -114,4 +114,7 @@ class Verdict(Message):
     protected: list[str] = Field(default_factory=list)
     """Paths that the proposal wanted to change and only a warrant may."""
     not_verified: list[str] = Field(default_factory=list)
+    held: bool = False
+    """Testing only: good tests that fail until the code they test lands. They are not integrated on
+    their own but passed as ``Job.accepted_tests`` with that code."""
     warnings: list[str] = Field(default_factory=list)

@@ -53,6 +53,9 @@ class Job(Message):
     trailers: dict[str, str] = Field(default_factory=dict)
     accepted_tests: list[str] = Field(default_factory=list)
     """Proposals (absolute paths) of the testing tasks that land together with this code."""
+    role: Literal["coding", "testing", "review", "docs", "git", "deploy"] | None = None
+    """By which role's rules a proposal is judged. Default: the packet's agent type, if it is named
+    like a role, else coding."""
 
 
 class JobReport(Message):

@@ -101,6 +101,8 @@ class Order(Message):
     """Cap on the reply's tokens."""
     context_tokens: int
     """Cap on the prompt's tokens."""
+    privacy: Literal["strict", "balanced", "off"] = "strict"
+    """The request's privacy, or the home's where that is tighter."""
     feedback: Failure | None = None
     """Why the last sample failed."""
     previous_patch: str | None = None

@@ -47,11 +47,11 @@ Argv = Annotated[list[Annotated[str, StringConstraints(max_length=4096)]], Field
 class Limits(Message):
     """What a request may use before it is stopped. Absent: the home's own limits."""
 
-    seconds: int | None = Field(default=None, ge=1)
+    seconds: int | None = Field(default=None, ge=1, lt=2**53)
     """Wall time, in seconds, from acceptance to result."""
-    tokens: int | None = Field(default=None, ge=1)
+    tokens: int | None = Field(default=None, ge=1, lt=2**53)
     """Prompt and completion tokens over all model calls."""
-    micro_usd: int | None = Field(default=None, ge=0)
+    micro_usd: int | None = Field(default=None, ge=0, lt=2**53)
     """Cost of cloud calls, in millionths of a US dollar."""
 
 
@@ -92,6 +92,9 @@ class AcceptedRequest(Request):
     """The dropped file's name."""
     content_sha256: str
     """SHA-256 of the dropped file's bytes: tells a repeated request from a changed one."""
+    source_id: str = ""
+    """Which file it was (inode and change time): tells the same file, seen again after a crash, from
+    a second one of the same name and content."""
 
 
 class DeadLetter(Message):
