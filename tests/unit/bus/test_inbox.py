@@ -1,0 +1,447 @@
+"""The inbox as a queue: order, patience with half-written files, and what becomes of odd ones."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swarmd.bus import inbox as inbox_module
+from swarmd.bus.inbox import Candidate, Inbox, request_places
+from swarmd.config import DaemonSettings
+from swarmd.home import Home
+from swarmd.testing import FakeClock
+
+GOOD = b'{"user_request": "x"}'
+SETTLE, HALF = 0.5, 10.0
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+@pytest.fixture
+def inbox(home: Home, clock: FakeClock) -> Inbox:
+    made = Inbox(request_places(home), DaemonSettings(settle_s=SETTLE, half_written_s=HALF), clock)
+    made.sweep()
+    return made
+
+
+def drop(home: Home, name: str, data: bytes = GOOD, at: int | None = None) -> Path:
+    path = home.inbox / name
+    path.write_bytes(data)
+    if at is not None:
+        os.utime(path, ns=(at, at))
+    return path
+
+
+def taken(inbox: Inbox) -> Iterator[Candidate]:
+    while (candidate := inbox.take()) is not None:
+        yield candidate
+
+
+def names(inbox: Inbox) -> list[str]:
+    return [candidate.path.name for candidate in taken(inbox)]
+
+
+def wait_for(inbox: Inbox, clock: FakeClock, at_most: float) -> tuple[Candidate, float]:
+    """Take the next candidate, letting time pass; also how long that was."""
+    waited = 0.0
+    while waited <= at_most:
+        if candidate := inbox.take():
+            return candidate, waited
+        clock.advance(0.05)
+        waited += 0.05
+    raise AssertionError(f"nothing was ready after {at_most} seconds")
+
+
+def test_priority_comes_first_then_arrival_then_name(home: Home, inbox: Inbox) -> None:
+    drop(home, "low/a", at=1)
+    drop(home, "normal/b", at=5)
+    drop(home, "loose", at=4)
+    drop(home, "critical/d", at=9)
+    drop(home, "critical/c", at=9)
+    drop(home, "high/e", at=8)
+    drop(home, "high/f", at=7)
+    inbox.sweep()
+    candidates = list(taken(inbox))
+    assert [candidate.path.name for candidate in candidates] == ["c", "d", "f", "e", "loose", "b", "a"]
+    assert [c.priority for c in candidates] == ["critical"] * 2 + ["high"] * 2 + ["normal"] * 2 + ["low"]
+
+
+def test_an_urgent_file_overtakes_those_that_wait_already(home: Home, inbox: Inbox) -> None:
+    drop(home, "low/a", at=1)
+    drop(home, "low/b", at=2)
+    inbox.sweep()
+    assert next(taken(inbox)).path.name == "a"
+    drop(home, "critical/z", at=3)
+    inbox.hint(0, "z")
+    assert names(inbox) == ["z", "b"]
+
+
+def test_a_file_is_offered_once_however_often_it_is_seen(home: Home, inbox: Inbox) -> None:
+    drop(home, "high/a")
+    for _ in range(3):
+        inbox.hint(1, "a")
+        inbox.sweep()
+    candidate = next(taken(inbox))
+    inbox.hint(1, "a")
+    inbox.sweep()
+    assert inbox.take() is None
+    inbox.done(candidate)
+    assert not candidate.path.exists()
+    inbox.hint(1, "a")
+    inbox.sweep()
+    assert inbox.take() is None
+
+
+@pytest.mark.parametrize("name", [".hidden", "a.tmp", "a.json.part", "a~", ".a.json.x.tmp"])
+def test_names_that_say_not_yet_are_passed_over(
+    home: Home, inbox: Inbox, clock: FakeClock, name: str
+) -> None:
+    path = drop(home, f"high/{name}")
+    inbox.sweep()
+    inbox.hint(1, name)
+    clock.advance(100)
+    assert inbox.take() is None
+    path.rename(home.inbox / "high/a.json")
+    inbox.sweep()
+    assert names(inbox) == ["a.json"]
+
+
+def test_the_priority_folders_are_no_drops(home: Home, inbox: Inbox, clock: FakeClock) -> None:
+    for name in ("critical", "high", "normal", "low"):
+        inbox.hint(4, name)
+    clock.advance(100)
+    assert inbox.take() is None
+
+
+def test_a_half_written_file_is_waited_for_and_taken_when_it_is_whole(
+    home: Home, inbox: Inbox, clock: FakeClock
+) -> None:
+    path = drop(home, "high/a", b"")
+    inbox.sweep()
+    for length in range(1, len(GOOD)):
+        assert inbox.take() is None
+        clock.advance(HALF - 0.1)
+        path.write_bytes(GOOD[:length])
+        inbox.hint(1, "a")
+    path.write_bytes(GOOD)
+    inbox.hint(1, "a")
+    assert next(taken(inbox)).data == GOOD
+
+
+def test_a_half_written_file_is_found_whole_without_any_event(
+    home: Home, inbox: Inbox, clock: FakeClock
+) -> None:
+    path = drop(home, "high/a", GOOD[:5])
+    inbox.sweep()
+    assert inbox.take() is None
+    clock.advance(1)
+    assert inbox.take() is None
+    path.write_bytes(GOOD)
+    candidate, waited = wait_for(inbox, clock, HALF)
+    assert (candidate.data, candidate.refusal) == (GOOD, None)
+    assert waited < HALF
+
+
+@pytest.mark.parametrize(
+    ("data", "patience"),
+    [(b"", HALF), (GOOD[:-1], HALF), (b"hello", SETTLE), (b"\xff\x00\xfe", SETTLE), (b"[1, 2]", SETTLE)],
+)
+def test_what_stays_broken_is_offered_when_its_time_is_over(
+    home: Home, inbox: Inbox, clock: FakeClock, data: bytes, patience: float
+) -> None:
+    drop(home, "high/a", data)
+    inbox.sweep()
+    candidate, waited = wait_for(inbox, clock, patience + 0.1)
+    assert waited == pytest.approx(patience, abs=0.1)
+    assert (candidate.data, candidate.refusal) == (data, None)
+    assert inbox.take() is None
+
+
+def test_a_waiting_file_keeps_nobody_else_waiting(home: Home, inbox: Inbox, clock: FakeClock) -> None:
+    drop(home, "critical/half", b"{", at=1)
+    drop(home, "low/good", at=2)
+    inbox.sweep()
+    assert names(inbox) == ["good"]
+    assert wait_for(inbox, clock, HALF + 0.1)[0].path.name == "half"
+
+
+def test_many_hints_for_a_waiting_file_offer_it_once(home: Home, inbox: Inbox, clock: FakeClock) -> None:
+    path = drop(home, "high/a", b"{")
+    inbox.sweep()
+    assert inbox.take() is None
+    path.write_bytes(GOOD)
+    for _ in range(5):
+        inbox.hint(1, "a")
+    clock.advance(1)
+    for _ in range(5):
+        inbox.hint(1, "a")
+    assert names(inbox) == ["a"]
+
+
+def test_waiting_files_are_looked_at_ever_less_often(
+    home: Home, inbox: Inbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    real = inbox_module.look
+    monkeypatch.setattr(inbox_module, "look", lambda *args: looks.append(1) or real(*args))
+    drop(home, "high/a", b"{")
+    inbox.sweep()
+    wait_for(inbox, clock, HALF + 0.1)
+    assert len(looks) < 12
+
+
+def test_a_wall_clock_that_jumps_changes_no_waiting(home: Home, inbox: Inbox, clock: FakeClock) -> None:
+    drop(home, "high/a", b"{", at=4_000_000_000 * 10**9)
+    inbox.sweep()
+    assert inbox.take() is None
+    clock.jump(3600)
+    assert inbox.take() is None
+    clock.jump(-7200)
+    assert wait_for(inbox, clock, HALF + 0.1)[1] > HALF - 0.2
+
+
+def test_odd_things_are_refused_without_being_followed_or_waited_for(
+    home: Home, inbox: Inbox, clock: FakeClock
+) -> None:
+    secret = home.root / "secret"
+    secret.write_bytes(GOOD)
+    (home.inbox / "high/link").symlink_to(secret)
+    (home.inbox / "high/dangling").symlink_to("nowhere")
+    (home.inbox / "high/folder").mkdir()
+    os.mkfifo(home.inbox / "high/pipe")
+    inbox.sweep()
+    clock.advance(SETTLE)
+    assert inbox.take() is None
+    clock.advance(SETTLE)
+    found = {candidate.path.name: candidate for candidate in taken(inbox)}
+    assert {name: c.refusal.message if c.refusal else "" for name, c in found.items()} == {
+        "link": "it is a symbolic link, not a file",
+        "dangling": "it is a symbolic link, not a file",
+        "folder": "it is a folder, not a file",
+        "pipe": "it is a named pipe, not a file",
+    }
+    assert {c.refusal.code for c in found.values() if c.refusal} == {"E-REQUEST-NOT-A-FILE"}
+    assert not any(candidate.data for candidate in found.values())
+
+
+def test_a_huge_file_is_refused_and_not_read(home: Home, inbox: Inbox, clock: FakeClock) -> None:
+    with (home.inbox / "high/huge").open("wb") as file:
+        file.truncate(50 * 2**30)
+    inbox.sweep()
+    candidate, _ = wait_for(inbox, clock, SETTLE + 0.1)
+    assert candidate.refusal is not None
+    assert (candidate.refusal.code, candidate.data) == ("E-REQUEST-TOO-LARGE", b"")
+
+
+def fail_open(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(path: Path, flags: int) -> int:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("swarmd.bus.drop.os.open", refuse)
+
+
+def test_a_file_without_permission_gets_its_time_and_is_then_refused(
+    home: Home, inbox: Inbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(home, "high/a")
+    inbox.sweep()
+    with monkeypatch.context() as patch:
+        fail_open(patch, errno.EACCES)
+        candidate, waited = wait_for(inbox, clock, SETTLE + 0.1)
+    assert waited >= SETTLE - 0.01
+    assert candidate.refusal is not None
+    assert candidate.refusal.code == "E-REQUEST-PERMISSION"
+
+
+def test_a_shortage_of_descriptors_is_no_fault_of_the_file(
+    home: Home, inbox: Inbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(home, "high/a")
+    inbox.sweep()
+    with monkeypatch.context() as patch:
+        fail_open(patch, errno.EMFILE)
+        for _ in range(100):
+            assert inbox.take() is None
+            clock.advance(1)
+    candidate, _ = wait_for(inbox, clock, 100)
+    assert candidate.refusal is None
+
+
+def test_files_that_vanish_at_any_point_leave_no_trace(home: Home, inbox: Inbox, clock: FakeClock) -> None:
+    drop(home, "high/queued").touch()
+    drop(home, "high/waiting", b"{")
+    drop(home, "high/claimed")
+    inbox.sweep()
+    (home.inbox / "high/queued").unlink()
+    claimed = list(taken(inbox))
+    assert [candidate.path.name for candidate in claimed] == ["claimed"]
+    (home.inbox / "high/waiting").unlink()
+    claimed[0].path.unlink()
+    clock.advance(100)
+    assert inbox.take() is None
+    inbox.done(claimed[0])
+    for name in ("queued", "waiting", "claimed"):
+        drop(home, f"high/{name}")
+    inbox.sweep()
+    assert sorted(names(inbox)) == ["claimed", "queued", "waiting"]
+
+
+def test_a_file_that_took_the_place_of_a_claimed_one_is_not_lost(home: Home, inbox: Inbox) -> None:
+    path = drop(home, "high/a")
+    inbox.sweep()
+    first = next(taken(inbox))
+    other = drop(home, ".other", b'{"user_request": "the second"}')
+    other.rename(path)
+    inbox.done(first)
+    second = next(taken(inbox))
+    assert second.data == b'{"user_request": "the second"}'
+    inbox.done(second)
+    assert not path.exists()
+
+
+def test_a_line_break_behind_the_closing_brace_makes_no_second_request(home: Home, inbox: Inbox) -> None:
+    path = drop(home, "high/a")
+    inbox.sweep()
+    candidate = next(taken(inbox))
+    with path.open("ab") as file:
+        file.write(b"\n")
+    inbox.done(candidate)
+    assert not path.exists()
+    assert inbox.take() is None
+
+
+def test_other_content_written_into_a_claimed_file_is_not_lost(home: Home, inbox: Inbox) -> None:
+    path = drop(home, "high/a")
+    inbox.sweep()
+    candidate = next(taken(inbox))
+    path.write_bytes(b'{"user_request": "rewritten"}')
+    inbox.done(candidate)
+    assert [again.data for again in taken(inbox)] == [b'{"user_request": "rewritten"}']
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_again(
+    home: Home, inbox: Inbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its stamp would be older than its bytes, and it would not be removed when it is done."""
+    path = drop(home, "high/a", GOOD[:7])
+    inbox.sweep()
+    real = os.read
+
+    def grow_and_read(fd: int, count: int) -> bytes:
+        path.write_bytes(GOOD)
+        return real(fd, count)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("swarmd.bus.drop.os.read", grow_and_read)
+        assert inbox.take() is None
+    candidate, waited = wait_for(inbox, clock, 1)
+    assert (candidate.data, candidate.stamp.size) == (GOOD, len(GOOD))
+    assert waited < 0.2
+
+
+def test_a_change_of_rights_during_a_claim_is_no_new_file(home: Home, inbox: Inbox) -> None:
+    path = drop(home, "high/a")
+    inbox.sweep()
+    candidate = next(taken(inbox))
+    path.chmod(0o600)
+    inbox.done(candidate)
+    assert not path.exists()
+    assert inbox.take() is None
+
+
+def test_a_refused_file_that_cannot_be_moved_is_passed_over_until_it_changes(
+    home: Home, inbox: Inbox, clock: FakeClock
+) -> None:
+    path = drop(home, "high/a", b"broken")
+    inbox.sweep()
+    candidate, _ = wait_for(inbox, clock, SETTLE + 0.1)
+    inbox.refused(candidate)
+    for _ in range(3):
+        inbox.sweep()
+        inbox.hint(1, "a")
+        clock.advance(100)
+        assert inbox.take() is None
+    path.write_bytes(GOOD + b" ")
+    inbox.sweep()
+    assert names(inbox) == ["a"]
+
+
+def test_a_claim_that_is_put_back_is_offered_again(home: Home, inbox: Inbox) -> None:
+    drop(home, "high/a")
+    inbox.sweep()
+    inbox.put_back(next(taken(inbox)))
+    candidate = next(taken(inbox))
+    assert candidate.path.name == "a"
+    assert inbox.take() is None
+
+
+def test_folders_that_went_away_are_made_again_and_read(home: Home, inbox: Inbox) -> None:
+    for priority in ("critical", "high", "normal", "low"):
+        (home.inbox / priority).rmdir()
+    home.inbox.rmdir()
+    inbox.sweep()
+    assert stat.S_IMODE((home.inbox / "low").stat().st_mode) == 0o700
+    drop(home, "low/a")
+    inbox.sweep()
+    assert (names(inbox), inbox.trouble) == (["a"], "")
+
+
+def test_a_place_that_is_no_folder_is_reported_and_the_others_are_read(home: Home, inbox: Inbox) -> None:
+    (home.inbox / "high").rmdir()
+    (home.inbox / "high").write_text("in the way")
+    drop(home, "low/a")
+    inbox.sweep()
+    assert "high" in inbox.trouble
+    assert names(inbox) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"new\nline", "ünï\u202ecode 日本".encode(), b"\xff\xfe", b"x" * 255, b"-rf", b"a b;$(c)", b"\x1b[2J"],
+)
+def test_any_name_that_a_folder_can_hold_is_served(home: Home, inbox: Inbox, name: bytes) -> None:
+    path = home.inbox / "high" / os.fsdecode(name)
+    path.write_bytes(GOOD)
+    inbox.sweep()
+    candidate = next(taken(inbox))
+    assert (candidate.data, os.fsencode(candidate.path.name)) == (GOOD, name)
+    inbox.done(candidate)
+    assert not path.exists()
+
+
+def test_a_claim_reads_no_folder(home: Home, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(300):
+        drop(home, f"normal/{number}")
+    inbox.sweep()
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the folder was listed")
+
+    monkeypatch.setattr(inbox_module.os, "scandir", refuse)
+    monkeypatch.setattr(inbox_module.os, "listdir", refuse)
+    assert inbox.depths()["normal"] == 300
+    for candidate in taken(inbox):
+        inbox.done(candidate)
+    assert inbox.depths()["normal"] == 0
+
+
+def test_the_same_file_keeps_its_source_id_and_another_has_its_own(home: Home, inbox: Inbox) -> None:
+    drop(home, "high/a")
+    drop(home, "high/b")
+    inbox.sweep()
+    first, second = taken(inbox)
+    inbox.put_back(first)
+    assert next(taken(inbox)).source_id == first.source_id != second.source_id

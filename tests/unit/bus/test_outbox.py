@@ -1,0 +1,96 @@
+"""Results are written once, and ended requests are found again."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from swarmd.bus import outbox
+from swarmd.errors import SwarmdError
+from swarmd.home import Home
+from swarmd.messages import AcceptedRequest, AuditPoint, Result, dump
+
+RESULT = Result(
+    request_id="login",
+    status="succeeded",
+    summary="done",
+    tokens={"local": 1, "cloud": 0},
+    cost_micro_usd={"local": 0, "cloud": 0},
+    seconds=1.5,
+    audit=AuditPoint(log="master", seq=1, hash="0" * 64),
+    finished_at="2026-01-01T00:00:00.000Z",
+)
+REQUEST = AcceptedRequest(
+    user_request="x", request_id="login", received_at="t", source_name="login.json", content_sha256="0" * 64
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def test_a_result_is_written_once_and_read_back(home: Home) -> None:
+    assert outbox.read(home, "login") is None
+    path = outbox.write(home, RESULT)
+    assert path == home.outbox / "login.json"
+    assert outbox.write(home, RESULT) == path
+    assert outbox.read(home, "login") == RESULT
+
+
+def test_another_result_for_the_same_request_is_refused(home: Home) -> None:
+    outbox.write(home, RESULT)
+    with pytest.raises(SwarmdError) as caught:
+        outbox.write(home, RESULT.model_copy(update={"status": "failed"}))
+    assert caught.value.code == "E-RESULT-EXISTS"
+    assert outbox.read(home, "login") == RESULT
+
+
+def test_a_damaged_result_is_an_error_not_an_absence(home: Home) -> None:
+    outbox.write(home, RESULT).write_text("{")
+    with pytest.raises(SwarmdError) as caught:
+        outbox.read(home, "login")
+    assert caught.value.code == "E-RESULT-UNREADABLE"
+
+
+def test_waiting_ends_with_the_result_or_with_the_time(home: Home) -> None:
+    passed = [0.0]
+
+    def sleep(seconds: float) -> None:
+        passed[0] += seconds
+        if passed[0] >= 2:
+            outbox.write(home, RESULT)
+
+    with pytest.raises(TimeoutError, match="login has no result after 1 seconds"):
+        outbox.wait(home, "login", 1, sleep=sleep, monotonic=lambda: passed[0])
+    assert outbox.wait(home, "login", 5, sleep=sleep, monotonic=lambda: passed[0]) == RESULT
+
+
+def test_an_ended_request_moves_to_its_day_and_is_found(home: Home) -> None:
+    folder = home.request_folder("login")
+    folder.mkdir(parents=True)
+    (folder / "request.json").write_bytes(dump(REQUEST))
+    assert outbox.find_request(home, "login") == REQUEST
+    assert outbox.find_done(home, "login") is None
+    moved = outbox.archive(home, "login", date(2026, 1, 2))
+    assert moved == home.done / "2026-01-02/login"
+    assert not folder.exists()
+    assert outbox.archive(home, "login", date(2026, 1, 3)) == moved, "a repeat after a crash finds it"
+    assert outbox.find_done(home, "login") == moved
+    assert outbox.find_request(home, "login") == REQUEST
+    assert outbox.find_request(home, "other") is None
+
+
+def test_ended_requests_are_listed_newest_day_first(home: Home) -> None:
+    assert list(outbox.done_folders(home)) == []
+    for day, request_id in [("2026-01-01", "b"), ("2026-01-02", "c"), ("2026-01-01", "a")]:
+        (home.done / day / request_id).mkdir(parents=True)
+    (home.done / "stray").write_text("")
+    assert [path.name for path in outbox.done_folders(home)] == ["c", "a", "b"]
+
+
+def test_a_request_that_never_was_cannot_be_moved(home: Home) -> None:
+    with pytest.raises(FileNotFoundError):
+        outbox.archive(home, "login", date(2026, 1, 2))
