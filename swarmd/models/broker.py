@@ -1,0 +1,147 @@
+"""The broker: the only process that talks to models.
+
+Started as ``python -m swarmd.models.broker --home PATH --control-fd N``. The master attaches each
+asker by passing it one end of a socket; what an asker sends is checked like any other input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from swarmd import config, durable
+from swarmd.bus.channel import AsyncChannel, ChannelClosedError
+from swarmd.errors import ModelError
+from swarmd.home import Home
+from swarmd.models.asker import Asker
+from swarmd.models.calls import Calls
+from swarmd.models.routing import Router
+from swarmd.models.store import Store, default_folder
+
+__all__ = ["Broker", "main", "private_folder"]
+
+
+class Broker:
+    """Serves attached askers until it is told to stop or the control channel ends."""
+
+    def __init__(self, control: AsyncChannel, router: Router) -> None:
+        self._control = control
+        self._router = router
+        router.on_loaded = lambda fields: self.emit("model_loaded", fields)
+        self._calls = Calls(router.settings, router, self.emit)
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._askers: dict[str, Asker] = {}
+
+    def emit(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Tell the master of an event, for the log."""
+        self._events.put_nowait({"op": "event", "event": event, "fields": dict(fields)})
+
+    async def run(self) -> None:
+        """Work until stopped; then end every call, every engine, and send what is left to say."""
+        sender = asyncio.create_task(self._send_events())
+        try:
+            await self._control.send({"op": "ready", "models": self._router.describe()})
+            await self._obey()
+        finally:
+            await asyncio.gather(*(asker.close() for asker in self._askers.values()))
+            await self._router.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._events.join()
+            sender.cancel()
+            self._control.close()
+
+    async def _send_events(self) -> None:
+        while True:
+            frame = await self._events.get()
+            try:
+                await self._control.send(frame)
+            except ChannelClosedError:
+                return  # the master is gone, and with it the log; run() ends by itself
+            finally:
+                self._events.task_done()
+
+    async def _obey(self) -> None:
+        while True:
+            try:
+                order, fds = await self._control.receive()
+            except ChannelClosedError:
+                return
+            if order.get("op") == "attach" and len(fds) == 1:
+                await self._attach(str(order.get("client")), fds.pop())
+            elif order.get("op") == "detach":
+                await self._detach(str(order.get("client")))
+            elif order.get("op") == "abort":
+                for asker in self._askers.values():
+                    asker.abort(str(order.get("request_id")))
+            elif order.get("op") == "stop":
+                return
+            for fd in fds:
+                os.close(fd)
+
+    async def _attach(self, name: str, fd: int) -> None:
+        await self._detach(name)
+        self._askers[name] = Asker(name, AsyncChannel(socket.socket(fileno=fd), max_fds=0), self._calls)
+
+    async def _detach(self, name: str) -> None:
+        if asker := self._askers.pop(name, None):
+            await asker.close()
+
+
+def private_folder(path: Path) -> Path:
+    """``path``, made if need be, and only this user's: it may lie in a folder that all can write.
+
+    Raises ModelError when somebody else made it.
+    """
+    durable.make_dirs(path)
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise ModelError(f"{path} belongs to somebody else", hint="Remove it, or set $XDG_RUNTIME_DIR.")
+    path.chmod(0o700)
+    return path
+
+
+def _sweep(runtime: Path) -> None:
+    """Remove what engines of brokers that are dead left behind."""
+    import psutil
+
+    for path in runtime.glob("engine-*-*"):
+        pid = path.name.split("-")[1]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+async def _serve(home: Home, control_fd: int) -> None:
+    control = AsyncChannel(socket.socket(fileno=control_fd), max_fds=1)
+    settings = config.load(home.settings_file, os.environ)
+    runtime = private_folder(home.runtime())
+    _sweep(runtime)
+    broker = Broker(control, Router(settings, Store(default_folder(settings)), runtime))
+    task = asyncio.ensure_future(broker.run())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The process. Exit status 0 after a stop, SIGTERM or the master's end."""
+    parser = argparse.ArgumentParser(prog="swarmd.models.broker", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--control-fd", type=int, required=True, help="an inherited socket to the master")
+    options = parser.parse_args(argv)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the master's to handle
+    asyncio.run(_serve(Home(options.home.absolute()), options.control_fd))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

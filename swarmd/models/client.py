@@ -1,0 +1,171 @@
+"""Asking the broker: blocking for agents, asynchronous for the master.
+
+Both outlive a broker: when it ends, open calls wait for ``replace`` and are asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from swarmd.bus.channel import AsyncChannel, Channel, ChannelClosedError
+from swarmd.errors import ModelUnreachableError
+from swarmd.messages import ChatCall, ChatReply
+from swarmd.models import wire
+
+__all__ = ["AsyncBrokerClient", "BrokerClient"]
+
+PATIENCE_S = 60.0
+"""How long a call waits for a new broker."""
+WAIT_S = 1.0
+"""Longest time between two calls of ``on_wait``."""
+
+
+def _no_wait() -> None:
+    """Nobody wants to know."""
+
+
+class BrokerClient:
+    """The blocking client. One call at a time; ``replace`` may come from ``on_wait`` or another thread."""
+
+    def __init__(self, channel: Channel, *, patience_s: float = PATIENCE_S) -> None:
+        self._channel: Channel | None = channel
+        self._patience_s = patience_s
+        self._numbers = itertools.count(1)
+        self._changed = threading.Condition()
+
+    def replace(self, channel: Channel) -> None:
+        """Use a new broker's channel. The call in flight is asked again."""
+        with self._changed:
+            old, self._channel = self._channel, channel
+            self._changed.notify_all()
+        if old is not None:
+            old.close()
+
+    def chat(self, call: ChatCall, *, on_wait: Callable[[], None] = _no_wait) -> ChatReply:
+        """The model's answer. ``on_wait`` is called at least once a second until it is there.
+
+        Raises ModelError, as the kind that happened.
+        """
+        call_id = str(next(self._numbers))
+        while True:
+            channel = self._current(on_wait)
+            try:
+                return self._ask(channel, call_id, call, on_wait)
+            except ChannelClosedError:
+                channel.close()
+                with self._changed:
+                    if self._channel is channel:
+                        self._channel = None
+
+    def _ask(self, channel: Channel, call_id: str, call: ChatCall, on_wait: Callable[[], None]) -> ChatReply:
+        channel.send(wire.question(call_id, call))
+        last_wait = time.monotonic()
+        while True:
+            received = channel.receive(WAIT_S)
+            if received is None or time.monotonic() - last_wait >= WAIT_S / 2:
+                on_wait()
+                last_wait = time.monotonic()
+                if self._channel is not channel:
+                    raise ChannelClosedError("there is a new broker")
+            if received and received[0].get("call") == call_id:
+                reply = wire.reply_from(received[0])
+                if reply is not None:
+                    return reply
+
+    def _current(self, on_wait: Callable[[], None]) -> Channel:
+        end = time.monotonic() + self._patience_s
+        while self._channel is None:
+            on_wait()
+            with self._changed:
+                if self._channel is None and time.monotonic() >= end:
+                    raise ModelUnreachableError("the broker is gone, and no other has come")
+                if self._channel is None:
+                    self._changed.wait(min(0.1, self._patience_s))
+        return self._channel
+
+
+class AsyncBrokerClient:
+    """The asynchronous client, for any number of calls at one time. Make it inside the loop."""
+
+    def __init__(self, channel: AsyncChannel, *, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
+        self._numbers = itertools.count(1)
+        self._open: dict[str, tuple[ChatCall, asyncio.Future[ChatReply]]] = {}
+        self._channel = channel
+        self._reader = asyncio.create_task(self._read(channel))
+        self._giving_up: asyncio.TimerHandle | None = None
+
+    async def replace(self, channel: AsyncChannel) -> None:
+        """Use a new broker's channel. Calls in flight are asked again."""
+        self._reader.cancel()
+        self._channel.close()
+        if self._giving_up:
+            self._giving_up.cancel()
+        self._channel = channel
+        self._reader = asyncio.create_task(self._read(channel))
+        for call_id, (call, _) in list(self._open.items()):
+            await self._send(wire.question(call_id, call))
+
+    async def chat(self, call: ChatCall) -> ChatReply:
+        """The model's answer. Raises ModelError, as the kind that happened."""
+        call_id = str(next(self._numbers))
+        future: asyncio.Future[ChatReply] = asyncio.get_running_loop().create_future()
+        self._open[call_id] = (call, future)
+        try:
+            await self._send(wire.question(call_id, call))
+            return await future
+        except asyncio.CancelledError:
+            await self._send({"call": call_id, "cancel": True})
+            raise
+        finally:
+            del self._open[call_id]
+
+    async def _send(self, frame: dict[str, Any]) -> None:
+        try:
+            await self._channel.send(frame)
+        except ChannelClosedError:
+            self._start_giving_up()
+
+    async def _read(self, channel: AsyncChannel) -> None:
+        try:
+            while True:
+                frame, _ = await channel.receive()
+                self._take(frame)
+        except ChannelClosedError:
+            self._start_giving_up()
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        _, future = self._open.get(str(frame.get("call")), (None, None))
+        if future is None or future.done():
+            return
+        try:
+            reply = wire.reply_from(frame)
+        except Exception as error:
+            future.set_exception(error)
+            return
+        if reply is not None:
+            future.set_result(reply)
+
+    def _start_giving_up(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._giving_up is None or self._giving_up.cancelled():
+            self._giving_up = loop.call_later(self._patience_s, self._give_up)
+
+    def _give_up(self) -> None:
+        for _, future in self._open.values():
+            if not future.done():
+                future.set_exception(ModelUnreachableError("the broker is gone, and no other has come"))
+        self._giving_up = None
+
+    async def close(self) -> None:
+        """Let go of the channel; open calls fail."""
+        self._reader.cancel()
+        self._channel.close()
+        if self._giving_up:
+            self._giving_up.cancel()
+        self._give_up()

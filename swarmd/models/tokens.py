@@ -1,0 +1,39 @@
+"""Guessing how many tokens a prompt has, for servers that cannot be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from swarmd.messages import ChatMessage
+
+__all__ = ["at_least", "at_most", "was_cut"]
+
+MOST_BYTES_PER_TOKEN = 6.5
+"""Code has 3 to 4 bytes per token and English prose up to 5: a text seldom has more than this. A code
+prompt that was cut in half seems to have 7."""
+TURN_TOKENS = 16
+"""What a chat template may add around one message, at most."""
+TEMPLATE_TOKENS = 64
+"""What it may add once, such as a default system message."""
+
+
+def at_least(messages: Sequence[ChatMessage]) -> int:
+    """A token count that a prompt of ``messages`` nearly always reaches."""
+    return int(_bytes(messages) / MOST_BYTES_PER_TOKEN)
+
+
+def at_most(messages: Sequence[ChatMessage]) -> int:
+    """A token count that it cannot exceed: a token is at least one byte."""
+    return _bytes(messages) + TURN_TOKENS * len(messages) + TEMPLATE_TOKENS
+
+
+def was_cut(messages: Sequence[ChatMessage], tokens: int, context: int) -> bool:
+    """Whether a server that read ``tokens`` must have left out a part of ``messages``.
+
+    Only a prompt that may not fit ``context`` can have been cut.
+    """
+    return at_most(messages) > context and tokens < at_least(messages)
+
+
+def _bytes(messages: Sequence[ChatMessage]) -> int:
+    return sum(len(message.content.encode()) for message in messages)

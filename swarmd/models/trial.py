@@ -1,0 +1,58 @@
+"""Asking one model one thing, to see whether it works and how fast it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarmd.config import Settings
+from swarmd.messages import ChatCall, ChatMessage, ChatReply
+from swarmd.models.calls import Calls
+from swarmd.models.routing import Router
+from swarmd.models.store import Store, default_folder
+
+__all__ = ["Trial", "try_model"]
+
+QUESTION = "Count from 1 to 20 in words, separated by commas."
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of it."""
+
+    reply: ChatReply
+    load_ms: int
+    """The time that the embedded engine took to start; 0 for a server."""
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Over the whole call, the reading of its short prompt included."""
+        return self.reply.usage.completion_tokens / max(0.001, self.reply.latency_ms / 1000)
+
+
+def try_model(settings: Settings, runtime: Path, name: str) -> Trial:
+    """Ask the model that swarmd.toml calls ``name``, without a daemon, and let it go again.
+
+    ``runtime`` is a private folder for the engine's socket. Raises ModelError or ConfigError.
+    """
+    return asyncio.run(_try(settings, runtime, name))
+
+
+async def _try(settings: Settings, runtime: Path, name: str) -> Trial:
+    loads: list[int] = []
+
+    def loaded(fields: Mapping[str, Any]) -> None:
+        loads.append(int(fields["latency_ms"]))
+
+    router = Router(settings, Store(default_folder(settings)), runtime, on_loaded=loaded)
+    calls = Calls(settings, router, lambda event, fields: None)
+    question = ChatMessage(role="user", content=QUESTION)
+    call = ChatCall(tier="fast", model=name, messages=[question], max_tokens=64, purpose="test")
+    try:
+        reply = await calls.chat(call, "model-test", lambda tokens: None)
+    finally:
+        await router.close()
+    return Trial(reply, sum(loads))
