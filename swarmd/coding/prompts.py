@@ -1,0 +1,233 @@
+"""What is put into the prompt of one edit, and in which form the answer is asked for."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Literal
+
+from swarmd.coding import parts, symbols
+from swarmd.coding.context import Part, Prompt, compose, fence
+from swarmd.coding.edits import Edit, Form
+from swarmd.coding.evidence import Evidence
+from swarmd.coding.failure import SyntaxFailedError
+from swarmd.coding.merge import Scope
+from swarmd.coding.outline import outline
+from swarmd.coding.target import Target
+from swarmd.coding.tokens import estimate
+from swarmd.messages import Failure, Tier
+
+__all__ = [
+    "Brief",
+    "Framing",
+    "Task",
+    "build",
+    "can_hide_bodies",
+    "framing",
+    "ways",
+]
+
+MAX_REWRITTEN_LINES = 30
+"""A longer function is never asked for without its code being shown."""
+EXCERPT_CHARS = 1.2
+"""Characters of a large text that are shown, for each token of the budget."""
+REPLY_MARGIN = 0.85
+"""A whole file is asked for when it takes at most this share of the reply."""
+
+Framing = Literal["direct", "anew", "explain"]
+"""direct: only the code is asked for. anew: the model sees the head and docstring of what it is to write,
+not the code, so that it cannot copy it. explain: a comment on what is wrong is asked for first; it stands
+above the definition, so that it does not come into the file. (Asked for a sentence before the block, the
+smallest models write the sentence and forget the block.)"""
+
+_LANGUAGES = {".py": "python", ".pyi": "python", ".md": "markdown", ".mdx": "markdown", ".js": "javascript"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that one edit is told."""
+
+    action: str
+    user_request: str
+    target: Target
+    tier: Tier = "fast"
+    evidence: Sequence[Evidence] = ()
+    feedback: Failure | None = None
+    previous_patch: str | None = None
+    pattern: str | None = None
+    skill: str = ""
+    others: dict[str, str] = field(default_factory=dict)
+    """Outlines of other files that matter, by path."""
+
+    @property
+    def words(self) -> str:
+        """What is asked, in the planner's and the user's words."""
+        return f"{self.action}\n{self.user_request}"
+
+
+@dataclass(frozen=True)
+class Brief:
+    """A prompt, and what is expected back."""
+
+    prompt: Prompt
+    edit: Edit
+
+
+def framing(task: Task, sample: int) -> Framing:
+    """How sample number ``sample`` is asked: samples that are asked alike fail alike.
+
+    The last tier is often the same model as the one before, so it is asked in another way.
+    """
+    if sample == 2 and len(task.target.choices) == 1 and can_hide_bodies(task, sample):
+        return "anew"
+    return "explain" if sample > 2 or task.tier == "reviewer" else "direct"
+
+
+def ways(task: Task, sample: int) -> list[Framing]:
+    """How sample number ``sample`` is asked, and then how else, when the answer is the code as it was:
+    without showing it, and for a reason."""
+    chosen = [framing(task, sample)]
+    if can_hide_bodies(task, sample) and "anew" not in chosen:
+        chosen.append("anew")
+    if task.target.source is not None and _is_python(task.target.path) and "explain" not in chosen:
+        chosen.append("explain")
+    return chosen
+
+
+def build(
+    system: str, task: Task, sample: int, *, budget: int, reply: int, way: Framing | None = None
+) -> Brief:
+    """The prompt for sample number ``sample``, of at most ``budget`` tokens, for a reply of at most
+    ``reply``; asked in the ``way`` given, else in the sample's own.
+
+    Raises FormatError when nothing useful fits.
+    """
+    way = way or framing(task, sample)
+    target, wanted = task.target, task.target.symbols_for(sample)
+    form = _form(target, wanted, reply)
+    replaces = frozenset(wanted) if wanted or target.adds else None
+    scope = Scope(replaces if form == "symbol" else None, frozenset(target.adds), task.words)
+    code = _heads_part(target, wanted) if way == "anew" else _code_part(task, wanted, form, budget)
+    chosen = [
+        *parts.task_parts(task.action, task.user_request),
+        code,
+        *parts.neighbour_parts(target, wanted, code),
+        *parts.other_parts(task.others),
+        *parts.test_parts(task.evidence),
+        *parts.feedback_parts(task.feedback, task.previous_patch),
+        *parts.page_parts(task.skill, task.pattern),
+        Part("instruction", _instruction(task, wanted, form, way)),
+    ]
+    return Brief(compose(system, chosen, budget), Edit(target.path, target.source, form, scope))
+
+
+def _form(target: Target, wanted: Sequence[str], reply: int) -> Form:
+    if target.source is None or not target.source.strip():
+        return "file"
+    fits = estimate(target.source) <= reply * REPLY_MARGIN
+    if not _is_python(target.path):
+        return "file" if fits else "replace"
+    try:
+        known = symbols.read(target.source.replace("\r\n", "\n"))
+    except SyntaxFailedError:  # the defect may be just that
+        if fits:
+            return "file"
+        return "replace"
+    return "symbol" if known or wanted or target.adds else "file" if fits else "replace"
+
+
+def _is_python(path: str) -> bool:
+    return PurePosixPath(path).suffix in {".py", ".pyi"}
+
+
+def _language(path: str) -> str:
+    return _LANGUAGES.get(PurePosixPath(path).suffix.lower(), "")
+
+
+def _code_part(task: Task, wanted: Sequence[str], form: Form, budget: int) -> Part:
+    """The target: its symbols where they are known, else the whole file.
+
+    The less there is to copy, the less a small model copies: what it only needs to know stands as
+    signatures.
+    """
+    target = task.target
+    if target.source is None or not target.source.strip():
+        return Part("file", f"The file {target.path} does not exist yet.")
+    source = target.source.replace("\r\n", "\n")
+    whole = f"File {target.path}:\n{fence(source, _language(target.path))}"
+    if form == "symbol" and wanted:
+        return Part("file", f"From {target.path}:\n{fence(parts.segments(source, wanted), 'python')}")
+    if form == "symbol" and target.adds:
+        known = fence(outline(source), "python")
+        return Part("file", f"These exist already in {target.path}, do not write them again:\n{known}")
+    if form == "symbol":
+        smaller = f"Signatures in {target.path}:\n{fence(outline(source), 'python')}"
+        return Part("file", whole, (smaller,), rank=1)
+    if form == "replace":
+        part = parts.excerpt(source, task.words, int(budget * EXCERPT_CHARS))
+        text = f"Part of {target.path}:\n{fence(part, _language(target.path))}"
+        return Part("file", whole, (text,), rank=1)
+    return Part("file", whole)
+
+
+def can_hide_bodies(task: Task, sample: int) -> bool:
+    """True when what is to be rewritten is small, and a failing test says what it must do."""
+    target = task.target
+    wanted = target.symbols_for(sample)
+    if len(wanted) != 1 or target.source is None or not _is_python(target.path):
+        return False
+    known = [symbol for symbol in symbols.read(target.source.replace("\r\n", "\n")) if symbol.name in wanted]
+    small = all(symbol.end - symbol.start < MAX_REWRITTEN_LINES for symbol in known)
+    return small and bool(task.evidence) and all(symbol.kind in ("function", "method") for symbol in known)
+
+
+def _heads_part(target: Target, wanted: Sequence[str]) -> Part:
+    source = (target.source or "").replace("\r\n", "\n")
+    heads = "\n".join(_head(source, symbol) for symbol in symbols.read(source) if symbol.name in wanted)
+    return Part("file", f"To be written for {target.path}:\n{fence(heads, 'python')}")
+
+
+def _head(source: str, symbol: symbols.Symbol) -> str:
+    """A function up to the end of its docstring, under the head of its class."""
+    lines = source.split("\n")
+    doc = symbols.docstring_node(symbol.node)
+    body: list[ast.stmt] = getattr(symbol.node, "body", [])
+    end = (doc.end_lineno or symbol.end) if doc else max(symbol.node.lineno, body[0].lineno - 1)
+    owner = [f"class {symbol.owner}:"] if symbol.owner else []
+    return "\n".join([*owner, *lines[symbol.start - 1 : end]])
+
+
+def _instruction(task: Task, wanted: Sequence[str], form: Form, way: Framing) -> str:
+    """The last line: what to answer. It stands last because small models heed the end most."""
+    target, language = task.target, _language(task.target.path)
+    if form == "replace":
+        return (
+            "Answer with the edit in this form, the SEARCH lines copied from the file:\n"
+            "<<<<<<< SEARCH\nold lines\n=======\nnew lines\n>>>>>>> REPLACE"
+        )
+    if form == "file":
+        return f"Write the complete new text of {target.path} in one ```{language} block, and nothing else."
+    what = " and ".join(_spoken(name) for name in [*wanted, *target.adds])
+    if target.adds and not wanted:
+        heads = parts.new_heads(target.adds, task.words)
+        what = " and ".join(heads.get(name, _spoken(name)) for name in target.adds)
+        return f"Write {what} in one ```python block, with the imports needed, and nothing else."
+    if way == "anew":
+        return f"Write the complete {what} in one ```python block, and nothing else."
+    what = what or "each function that must change"
+    if way == "explain":
+        first = "is wrong with that code" if task.evidence else "must change in that code"
+        return f"Answer with one ```python block: a comment that says what {first}, then the complete {what}."
+    if task.evidence:
+        return (
+            f"The code above is wrong. Write the corrected {what} in one ```python block, and nothing else."
+        )
+    return f"Write {what} with that change, complete, in one ```python block, and nothing else."
+
+
+def _spoken(name: str) -> str:
+    """``Cart.total`` in words: small models take the dotted name for what stands after ``def``."""
+    owner, _, short = name.rpartition(".")
+    return f"the method `{short}` of `{owner}`" if owner else f"`{name}`"

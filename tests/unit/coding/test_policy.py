@@ -1,0 +1,195 @@
+"""The attempt loop, tested by replaying histories."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swarmd.coding.policy import TIERS, Stop, Try, next_step
+from swarmd.config import PolicySettings
+from swarmd.messages import Failure, Outcome
+
+POLICY = PolicySettings()
+
+
+def ended(
+    attempt: int, sample: int, tier: str, kind: str | None, mark: str = "", **fields: object
+) -> Outcome:
+    """One line of a history; ``kind`` None: it passed. Marks tell signatures and patches apart."""
+    mark = mark or f"{attempt}.{sample}"
+    failure = (
+        None if kind is None else Failure(kind=kind, digest=f"digest {mark}", signature=f"{kind}:{mark}")
+    )
+    values = {"attempt": attempt, "sample": sample, "tier": tier, "ok": kind is None, "failure": failure}
+    return Outcome.model_validate(values | {"patch_sha256": mark} | fields)
+
+
+def replay(kind: str, start: str = "fast", policy: PolicySettings = POLICY) -> list[Try]:
+    """Every sample of a task whose samples all fail differently."""
+    history: list[Outcome] = []
+    tried: list[Try] = []
+    while isinstance(step := next_step(history, start, policy), Try):
+        tried.append(step)
+        history.append(ended(step.attempt, step.sample, step.tier, kind))
+        assert len(tried) < 100
+    return tried
+
+
+def test_the_first_sample_is_cold_and_knows_nothing() -> None:
+    assert next_step([], "deep", POLICY) == Try(1, 1, "deep", 0.0)
+
+
+def test_a_passed_sample_ends_the_task() -> None:
+    assert isinstance(next_step([ended(1, 1, "fast", None)], "fast", POLICY), Stop)
+
+
+def test_all_tiers_are_used_up_in_order() -> None:
+    tried = replay("assertion")
+    assert [(one.tier, one.attempt, one.sample) for one in tried] == [
+        *(("fast", attempt, sample) for attempt in (1, 2) for sample in (1, 2, 3)),
+        *(("deep", attempt, sample) for attempt in (3, 4) for sample in (1, 2)),
+        ("reviewer", 5, 1),
+    ]
+
+
+def test_only_the_first_sample_of_an_attempt_is_cold() -> None:
+    for one in replay("assertion"):
+        assert (one.temperature == 0.0) == (one.sample == 1)
+        assert one.temperature <= 0.8
+
+
+def test_the_second_attempt_on_a_tier_is_shown_the_last_failure() -> None:
+    tried = {(one.tier, one.attempt, one.sample): one for one in replay("assertion")}
+    assert tried["fast", 1, 3].feedback is None
+    assert not tried["fast", 1, 3].repair
+    for sample in (1, 2, 3):
+        repair = tried["fast", 2, sample]
+        assert repair.repair
+        assert repair.feedback is not None
+        assert repair.feedback.digest == "digest 1.3"
+    assert tried["deep", 3, 1].feedback is None, "a new tier begins afresh"
+    assert tried["deep", 4, 1].feedback is not None
+
+
+def test_what_a_gate_found_says_more_than_a_reply_without_an_edit() -> None:
+    history = [
+        ended(1, 1, "fast", "assertion"),
+        ended(1, 2, "fast", "nothing"),
+        ended(1, 3, "fast", "format"),
+    ]
+    step = next_step(history, "fast", POLICY)
+    assert isinstance(step, Try)
+    assert step.feedback is not None
+    assert step.feedback.digest == "digest 1.1"
+    only = next_step(history[1:], "fast", POLICY)
+    assert isinstance(only, Try)
+    assert only.feedback is not None
+    assert only.feedback.kind == "format"
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        ended(1, 2, "fast", "assertion", "1.1"),
+        ended(1, 2, "fast", "assertion", "new", patch_sha256="1.1"),
+    ],
+    ids=["same signature", "same patch"],
+)
+def test_a_repetition_ends_the_attempt(second: Outcome) -> None:
+    step = next_step([ended(1, 1, "fast", "assertion"), second], "fast", POLICY)
+    assert isinstance(step, Try)
+    assert (step.attempt, step.sample) == (2, 1)
+
+
+def test_a_repetition_from_an_earlier_attempt_does_not_end_this_one() -> None:
+    history = [
+        ended(1, 1, "fast", "assertion", "x"),
+        ended(1, 2, "fast", "assertion", "x"),
+        ended(2, 1, "fast", "assertion", "x"),
+    ]
+    step = next_step(history, "fast", POLICY)
+    assert isinstance(step, Try)
+    assert (step.attempt, step.sample) == (2, 2)
+
+
+@pytest.mark.parametrize("size", [{"diff_files": 4}, {"diff_lines": 201}], ids=["files", "lines"])
+def test_a_large_failed_patch_goes_to_the_deep_tier_at_once(size: dict[str, int]) -> None:
+    step = next_step([ended(1, 1, "fast", "assertion", **size)], "fast", POLICY)
+    assert isinstance(step, Try)
+    assert (step.tier, step.attempt, step.sample) == ("deep", 2, 1)
+
+
+def test_a_large_failed_patch_of_the_deep_tier_stays_there() -> None:
+    step = next_step([ended(1, 1, "deep", "assertion", diff_lines=999)], "deep", POLICY)
+    assert isinstance(step, Try)
+    assert (step.tier, step.sample) == ("deep", 2)
+
+
+def test_no_model_is_asked_again_twice_and_then_the_next_tier() -> None:
+    history = [ended(1, 1, "fast", "model", "down", patch_sha256=None)]
+    for _ in range(2):
+        step = next_step(history, "fast", POLICY)
+        assert isinstance(step, Try)
+        assert (step.attempt, step.sample, step.tier) == (1, 1, "fast")
+        history.append(history[0])
+    step = next_step(history, "fast", POLICY)
+    assert isinstance(step, Try)
+    assert (step.tier, step.attempt, step.sample, step.feedback) == ("deep", 2, 1, None)
+
+
+def test_an_outage_ends_the_task_with_a_reason() -> None:
+    history: list[Outcome] = []
+    while isinstance(step := next_step(history, "fast", POLICY), Try):
+        history.append(ended(step.attempt, step.sample, step.tier, "model", "down"))
+    assert len(history) == 9
+    assert "every tier" in step.reason
+    assert "model" in step.reason
+
+
+def test_an_outage_in_the_middle_does_not_cost_the_sample() -> None:
+    history = [ended(1, 1, "fast", "assertion"), ended(1, 2, "fast", "model", "down")]
+    step = next_step(history, "fast", POLICY)
+    assert isinstance(step, Try)
+    assert (step.attempt, step.sample) == (1, 2)
+
+
+def test_a_conflict_begins_a_new_attempt_on_the_same_tier() -> None:
+    step = next_step([ended(1, 1, "deep", "conflict")], "deep", POLICY)
+    assert isinstance(step, Try)
+    assert (step.tier, step.attempt, step.sample) == ("deep", 2, 1)
+
+
+def test_max_attempts_holds_over_all_tiers() -> None:
+    policy = PolicySettings(max_attempts=3)
+    assert max(one.attempt for one in replay("assertion", policy=policy)) == 3
+
+
+def test_the_stop_says_what_failed_last() -> None:
+    history: list[Outcome] = []
+    while isinstance(step := next_step(history, "reviewer", POLICY), Try):
+        history.append(ended(step.attempt, step.sample, step.tier, "syntax"))
+    assert "syntax" in step.reason
+    assert "digest 2.1" in step.reason
+
+
+KINDS = st.sampled_from(["format", "nothing", "refused", "assertion", "model", "conflict", "timeout"])
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(KINDS, st.integers(0, 3), st.integers(0, 300)), max_size=80), st.sampled_from(TIERS)
+)
+def test_every_history_ends_within_bounds(script: list[tuple[str, int, int]], start: str) -> None:
+    history: list[Outcome] = []
+    for kind, mark, lines in script:
+        step = next_step(history, start, POLICY)
+        if isinstance(step, Stop):
+            assert step.reason
+            return
+        assert step.attempt <= POLICY.max_attempts
+        assert step.sample <= POLICY.samples.of(step.tier)
+        assert not history or TIERS.index(step.tier) >= TIERS.index(history[-1].tier)
+        assert step.repair == (step.feedback is not None)
+        history.append(ended(step.attempt, step.sample, step.tier, kind, str(mark), diff_lines=lines))
+    assert len(history) <= 3 * (3 + 3 + 2 + 2 + 1)
