@@ -1,0 +1,1 @@
+"""Agent types, the processes that run them, and their roles."""

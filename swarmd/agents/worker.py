@@ -1,0 +1,188 @@
+"""An agent: confined, one packet at a time, it reads an order, asks the broker and proposes.
+
+It is forked by the zygote with two sockets, to the master and to the broker, and gives up everything
+else before it says READY: it reads the home's agent types, workspaces and its own orders, and writes
+only its own out/ folder. It decides nothing: what it proposes is judged elsewhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from swarmd import durable
+from swarmd.agents import spec
+from swarmd.agents.roles import RoleContext
+from swarmd.bus.channel import Channel, ChannelClosedError
+from swarmd.config import Settings
+from swarmd.errors import AgentError, ModelError, SandboxError, SwarmdError
+from swarmd.home import Home
+from swarmd.messages import ChatCall, ChatReply, Failure, Order, Proposal, Usage, dump, load
+from swarmd.models.client import BrokerClient
+from swarmd.sandbox import confine
+
+__all__ = ["MAX_ORDER", "Agent", "entry"]
+
+MAX_ORDER = 4 * 1024 * 1024
+"""Longest order file, in bytes."""
+
+
+class StopWorkError(AgentError):
+    """The master asked this agent to end; nothing needs to be done."""
+
+
+def entry(channels: list[Channel], args: dict[str, Any]) -> None:
+    """Run one agent until it is told to stop. ``args``: name, agent_type, home, settings."""
+    master, broker = channels
+    home, settings = Home(Path(args["home"])), Settings.model_validate(args["settings"])
+    agent_type = spec.load_type(home.agents / args["agent_type"])
+    spool = home.spools / args["name"]
+    _preload(agent_type.role)
+    level = _confine(home, spool, settings)
+    Agent(args["name"], agent_type, home, settings, master, broker).serve(level)
+
+
+def _preload(role: str) -> None:
+    """Import before the confinement what the role needs, so that it never has to look for files."""
+    importlib.import_module(f"swarmd.agents.roles.{role}")
+
+
+def _confine(home: Home, spool: Path, settings: Settings) -> str:
+    try:
+        return confine(
+            read=[home.agents, home.knowledge, home.workspaces, home.active, spool / "in"],
+            write=[spool / "out"],
+        )
+    except SandboxError:
+        if settings.sandbox.agents == "require":
+            raise
+        return "none"
+
+
+class Agent:
+    """The work loop of one agent."""
+
+    def __init__(
+        self,
+        name: str,
+        agent_type: spec.AgentType,
+        home: Home,
+        settings: Settings,
+        master: Channel,
+        broker: Channel,
+    ) -> None:
+        self._name = name
+        self._type = agent_type
+        self._spool = home.spools / name
+        self._settings = settings
+        self._master = master
+        self._broker = BrokerClient(broker)
+        self._progress = 0
+        self._last_beat = 0.0
+        self._usage = Usage()
+
+    def serve(self, confinement: str) -> None:
+        """Say READY, then work on orders until the master says stop or goes away."""
+        self._master.send({"op": "ready", "confinement": confinement})
+        try:
+            while True:
+                received = self._master.receive(timeout=self._settings.daemon.heartbeat_s)
+                if received is None:
+                    self._beat("waiting")
+                else:
+                    self._take(*received)
+        except StopWorkError:
+            return
+
+    def _take(self, message: dict[str, Any], fds: list[int]) -> None:
+        match message["op"]:
+            case "order":
+                self._work(message["file"])
+            case "broker":
+                self._broker.replace(Channel(socket.socket(fileno=fds[0])))
+            case "stop":
+                raise StopWorkError("asked to stop")
+
+    def _work(self, file: str) -> None:
+        order = load(Order, durable.read_regular(self._spool / "in" / file, MAX_ORDER))
+        self._usage = Usage()
+        self._beat(f"attempt {order.attempt}.{order.sample}")
+        proposal = self._run_role(order).model_copy(
+            update={
+                "agent_id": self._name,
+                "order_id": order.order_id,
+                "packet_id": order.packet.packet_id,
+                "epoch": order.epoch,
+                "usage": self._usage,
+            }
+        )
+        name = f"{order.order_id}.json"
+        durable.write(self._spool / "out" / name, dump(proposal), durable=False)
+        self._master.send({"op": "proposed", "file": name, "order_id": order.order_id})
+
+    def _run_role(self, order: Order) -> Proposal:
+        role = importlib.import_module(f"swarmd.agents.roles.{self._type.role}")
+        context = RoleContext(
+            order=order,
+            agent_type=self._type,
+            ask=lambda call: self._ask(order, call),
+            beat=self._beat,
+            snapshot=Path(order.snapshot),
+        )
+        try:
+            proposal: Proposal = role.run(context)
+        except (StopWorkError, ChannelClosedError):
+            raise
+        except ModelError as error:
+            return self._nothing(order, "model", f"{error.code}: {error.message}")
+        except SwarmdError as error:
+            return self._nothing(order, "refused", f"{error.code}: {error.message}")
+        return proposal
+
+    def _nothing(self, order: Order, kind: str, text: str) -> Proposal:
+        failure = Failure.model_validate({"kind": kind, "digest": text[:1500], "signature": text[:120]})
+        return Proposal(
+            order_id=order.order_id,
+            agent_id=self._name,
+            packet_id=order.packet.packet_id,
+            epoch=order.epoch,
+            kind="none",
+            text=text[:1500],
+            failure=failure,
+        )
+
+    def _ask(self, order: Order, call: ChatCall) -> ChatReply:
+        """Ask the broker for ``order``: who asks and for what is set here, not by the role."""
+        packet = order.packet
+        call = call.model_copy(
+            update={
+                "request_id": packet.request_id,
+                "task_id": packet.task_id,
+                "attempt": order.attempt,
+                "model": call.model or self._type.model,
+                "privacy": order.privacy,
+            }
+        )
+        reply = self._broker.chat(call, on_wait=lambda: self._wait(call.purpose))
+        self._usage += reply.usage
+        return reply
+
+    def _wait(self, purpose: str) -> None:
+        """While a model thinks: stay alive for the master, and hear what it says."""
+        self._beat(f"model: {purpose}")
+        while (received := self._master.receive(timeout=0)) is not None:
+            message, fds = received
+            if message["op"] == "order":
+                raise AgentError("the master sent a second order while one is worked on")
+            self._take(message, fds)
+
+    def _beat(self, doing: str) -> None:
+        """Tell the master that the work loop moves, at most once per heartbeat interval."""
+        self._progress += 1
+        now = time.monotonic()
+        if now - self._last_beat >= self._settings.daemon.heartbeat_s / 2:
+            self._last_beat = now
+            self._master.send({"op": "beat", "progress": self._progress, "doing": doing[:200]})
