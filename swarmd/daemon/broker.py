@@ -1,0 +1,166 @@
+"""The broker's process, as the master sees it: started, connected, and started again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Awaitable, Callable
+from socket import socket
+from typing import Any
+
+from swarmd.bus.channel import AsyncChannel, ChannelClosedError, pair
+from swarmd.home import Home
+from swarmd.messages import ChatCall, ChatReply
+from swarmd.models.client import AsyncBrokerClient
+
+__all__ = ["BrokerProcess"]
+
+OnEvent = Callable[[str, dict[str, Any]], Awaitable[None]]
+OnLost = Callable[[int | None], Awaitable[None]]
+OnStarted = Callable[[int, dict[str, Any]], Awaitable[None]]
+
+BACKOFF_S = (0.0, 0.2, 1.0, 3.0, 10.0, 30.0)
+"""Waits before the first, second … start in a row without a call in between."""
+
+
+class BrokerProcess:
+    """One broker, kept alive. ``attach`` waits while there is none."""
+
+    def __init__(self, home: Home, on_event: OnEvent, on_started: OnStarted, on_lost: OnLost) -> None:
+        self._home = home
+        self._on_event = on_event
+        self._on_started = on_started
+        self._on_lost = on_lost
+        self._control: AsyncChannel | None = None
+        self._up = asyncio.Event()
+        self._failures = 0
+        self._closing = False
+        self._runner: asyncio.Task[None] | None = None
+        self._client: AsyncBrokerClient | None = None
+        self.pid: int | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a broker that takes calls."""
+        return self._up.is_set()
+
+    def start(self, background: asyncio.TaskGroup) -> None:
+        """Begin to keep a broker alive, in the background."""
+        self._runner = background.create_task(self._keep_alive())
+
+    async def _keep_alive(self) -> None:
+        while not self._closing:
+            await asyncio.sleep(BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)])
+            self._failures += 1
+            await self._run_once()
+
+    async def _run_once(self) -> None:
+        ours, theirs = pair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                "swarmd.models.broker",
+                f"--home={self._home.root}",
+                f"--control-fd={theirs.fileno()}",
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.pid = process.pid
+        control = AsyncChannel(ours)
+        try:
+            while True:
+                message, _ = await control.receive()
+                await self._hear(control, message)
+        except ChannelClosedError:
+            pass
+        finally:
+            self._up.clear()
+            self._control, self.pid = None, None
+            control.close()
+            status = await _reap(process)
+        await self._on_lost(status)
+
+    async def _hear(self, control: AsyncChannel, message: dict[str, Any]) -> None:
+        if message["op"] == "ready":
+            self._control = control
+            self._up.set()
+            assert self.pid is not None
+            if self._client is not None:  # calls in flight are asked again
+                await self._client.replace(AsyncChannel(await self.attach_now("master")))
+            await self._on_started(self.pid, message.get("models", {}))
+        elif message["op"] == "event":
+            self._failures = 0
+            await self._on_event(message["event"], message["fields"])
+
+    async def attach(self, client: str) -> socket:
+        """A new connection to the broker for ``client``: the client's end. Waits for a broker."""
+        while True:
+            await self._up.wait()
+            with contextlib.suppress(ChannelClosedError):
+                return await self.attach_now(client)
+
+    async def attach_now(self, client: str) -> socket:
+        """As ``attach``, but raises ChannelClosedError when there is no broker. What the start of the
+        next broker depends on may not wait for one."""
+        control = self._require()
+        ours, theirs = pair()
+        with theirs:
+            try:
+                await control.send({"op": "attach", "client": client}, [theirs.fileno()])
+            except BaseException:
+                ours.close()
+                if control is self._control:
+                    self._up.clear()
+                raise
+        return ours
+
+    def _require(self) -> AsyncChannel:
+        if self._control is None:
+            raise ChannelClosedError("the broker is not running")
+        return self._control
+
+    async def detach(self, client: str) -> None:
+        """Forget a client that has ended."""
+        await self._send({"op": "detach", "client": client})
+
+    async def abort(self, request_id: str) -> None:
+        """End all calls of a request."""
+        await self._send({"op": "abort", "request_id": request_id})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(ChannelClosedError):
+            await self._require().send(message)
+
+    async def chat(self, call: ChatCall) -> ChatReply:
+        """Ask a model for the master itself. Raises ModelError. A broker that dies is waited for."""
+        if self._client is None:
+            self._client = AsyncBrokerClient(AsyncChannel(await self.attach("master")))
+        return await self._client.chat(call)
+
+    async def close(self) -> None:
+        """End the broker and its engines."""
+        self._closing = True
+        if self._client is not None:
+            await self._client.close()
+        await self._send({"op": "stop"})
+        if self._runner is not None:
+            for _ in range(50):
+                if self.pid is None:
+                    break
+                await asyncio.sleep(0.05)
+            self._runner.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._runner
+
+
+async def _reap(process: asyncio.subprocess.Process) -> int | None:
+    """Wait for the end of a process whose channel has closed; kill it when it does not come."""
+    try:
+        return await asyncio.wait_for(process.wait(), 2.0)
+    except TimeoutError:
+        process.kill()
+        return await process.wait()

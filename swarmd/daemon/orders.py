@@ -1,0 +1,360 @@
+"""Agents' work: what the next sample of a task is, who makes it, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+from swarmd.agents.factory import Worker
+from swarmd.agents.spec import AgentType
+from swarmd.bus.channel import ChannelClosedError
+from swarmd.bus.spool import AgentSpool
+from swarmd.coding.policy import Stop, Try, next_step
+from swarmd.config import PolicySettings
+from swarmd.council import warrants
+from swarmd.daemon.context import Context
+from swarmd.daemon.journal import Event, event
+from swarmd.daemon.state import RequestState, TaskState
+from swarmd.errors import AgentError, SwarmdError, WorkspaceError
+from swarmd.knowledge.patterns import choose
+from swarmd.messages import AcceptedRequest, Failure, Order, Outcome, Proposal, Tier, dump, load
+from swarmd.models.privacy import tighter
+
+__all__ = ["Orders", "outcome_event"]
+
+PATTERN_CHARS = 600
+"""Most characters of a knowledge page in a prompt."""
+DIFF_CHARS = 24_000
+"""Most characters of a diff in an order; the agent's context budget cuts it further."""
+
+
+class Orders:
+    """Gives orders to agents and takes their proposals."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._snapshots: dict[tuple[str, str], Path] = {}
+
+    def next_step(self, request: RequestState, task: TaskState) -> Try | Stop:
+        """What the policy says about ``task`` now."""
+        if task.crashes >= self._context.settings.daemon.max_crashes:
+            return Stop(f"it ended {task.crashes} workers and is given up as poison")
+        agent_type = self._context.types.valid.get(task.packet.agent_type)
+        if agent_type is None:
+            return Stop(f"there is no valid agent type {task.packet.agent_type!r} any more")
+        return next_step(task.history, self._start_tier(request.request, task), self._policy(agent_type))
+
+    def _start_tier(self, request: AcceptedRequest, task: TaskState) -> Tier:
+        return request.tier or task.packet.tier
+
+    def _policy(self, agent_type: AgentType) -> PolicySettings:
+        policy = self._context.settings.policy
+        if agent_type.limits.attempts is None:
+            return policy
+        return policy.model_copy(
+            update={"max_attempts": min(policy.max_attempts, agent_type.limits.attempts)}
+        )
+
+    async def give(self, request: RequestState, task: TaskState, step: Try, worker: Worker) -> None:
+        """Have ``worker`` make the next sample. The caller has reserved the worker (``work`` is set).
+
+        Raises WorkspaceError when the project's files cannot be laid out for it; it holds nothing then.
+        """
+        journal, spool = self._context.journal, AgentSpool(self._context.home, worker.name)
+        try:
+            order = await self._order(request, task, step)
+            name = await journal.with_room(lambda: spool.write_order(order))
+        except (SwarmdError, OSError) as error:
+            if worker.ended.is_set():
+                return  # meanwhile, and its folders are gone with it; the next pass takes another
+            worker.work = worker.request_id = worker.task_id = None
+            worker.idle_since = self._context.clock.boot()
+            why = f"the order cannot be written: {error}"
+            raise WorkspaceError(why, code="E-ORDER", hint="Is the disk full?") from error
+        if worker.ended.is_set():
+            return
+        worker.work = order.order_id
+        await journal.commit(*self._assignment_events(task, order, worker))
+        try:
+            await worker.channel.send({"op": "order", "file": name})
+        except ChannelClosedError:
+            return  # its end is reported by the zygote, and the order is given back then
+
+    def _assignment_events(self, task: TaskState, order: Order, worker: Worker) -> list[Event]:
+        packet = order.packet
+        events = []
+        if task.history and task.history[-1].tier != order.tier:
+            last = task.history[-1]
+            events.append(
+                event(
+                    "escalation",
+                    request_id=packet.request_id,
+                    task_id=packet.task_id,
+                    tier=order.tier,
+                    attempt=order.attempt,
+                    data={
+                        "agent_type": packet.agent_type,
+                        "from": last.tier,
+                        "to": order.tier,
+                        "reason": last.failure.kind if last.failure else "",
+                    },
+                )
+            )
+        expires = self._context.clock.boot() + self._context.settings.daemon.hung_after_s
+        events.append(
+            event(
+                "task_assigned",
+                actor=worker.name,
+                request_id=packet.request_id,
+                task_id=packet.task_id,
+                tier=order.tier,
+                attempt=order.attempt,
+                data={
+                    "agent_type": packet.agent_type,
+                    "order_id": order.order_id,
+                    "sample": order.sample,
+                    "epoch": order.epoch,
+                    "temperature_milli": round(order.temperature * 1000),
+                    "lease_expires_boot_ms": round(expires * 1000),
+                },
+            )
+        )
+        return events
+
+    async def _order(self, request: RequestState, task: TaskState, step: Try) -> Order:
+        agent_type = self._context.types.valid[task.packet.agent_type]
+        request_id, packet, epoch = request.request.request_id, task.packet, task.epoch + 1
+        snapshot, diff = await asyncio.to_thread(self._snapshot, request, agent_type.role)
+        policy, inference = self._context.settings.policy, agent_type.inference
+        first = step.sample == 1 and inference.temperature is not None
+        return Order(
+            order_id=f"{packet.packet_id}.a{step.attempt}.s{step.sample}.e{epoch}",
+            packet=packet.model_copy(
+                update={"status": "running", "tier": step.tier, "attempt": step.attempt}
+            ),
+            epoch=epoch,
+            user_request=request.request.user_request,
+            snapshot=str(snapshot),
+            survey=str(self._context.home.request_folder(request_id) / "survey.json"),
+            attempt=step.attempt,
+            sample=step.sample,
+            tier=step.tier,
+            temperature=inference.temperature if first and inference.temperature else step.temperature,
+            seed=_seed(packet.packet_id, step),
+            max_tokens=inference.max_tokens or policy.reply_tokens.of(step.tier),
+            context_tokens=inference.context_tokens or policy.context_tokens.of(step.tier),
+            privacy=tighter(request.request.privacy, self._context.settings.privacy),
+            feedback=step.feedback,
+            previous_patch=self._previous_patch(request_id, task) if step.repair else None,
+            pattern=self._pattern(request.request.user_request),
+            diff=diff,
+        )
+
+    def _snapshot(self, request: RequestState, role: str) -> tuple[Path, str | None]:
+        """The files as they stand at the integration tip, and the diff so far for who reads it."""
+        assert request.survey is not None
+        repo = self._context.repo(request.request.request_id)
+        tip = repo.tip()
+        name = f"snapshot-{tip[:16]}"
+        folder = self._snapshots.get((request.request.request_id, tip))
+        if folder is None or not folder.is_dir():
+            folder = repo.checkout(tip, name)
+            active = self._context.state.requests
+            self._snapshots = {key: known for key, known in self._snapshots.items() if key[0] in active}
+            self._snapshots[(request.request.request_id, tip)] = folder
+        if role not in ("review", "docs", "git", "testing"):
+            return folder, None
+        return folder, repo.diff(request.survey.base_commit, tip)[:DIFF_CHARS]
+
+    def _pattern(self, text: str) -> str | None:
+        pattern = choose(self._context.home.knowledge / "patterns", text, budget=PATTERN_CHARS)
+        return pattern.text if pattern else None
+
+    def _previous_patch(self, request_id: str, task: TaskState) -> str | None:
+        if not task.order_id:
+            return None
+        path = self._context.home.request_folder(request_id) / "proposals" / f"{task.order_id}.json"
+        try:
+            return load(Proposal, path.read_bytes()).patch or None
+        except (OSError, ValueError):
+            return None
+
+    async def take(self, worker: Worker, file: str) -> None:
+        """Take the proposal that ``worker`` announced; one that nobody waits for is logged and dropped.
+
+        Raises AgentError when it holds no order: then it breaks the rules.
+        """
+        request_id, task_id, order_id = worker.request_id, worker.task_id, worker.work
+        found = self._context.task(request_id, task_id)
+        if not found or not found[1].held_by(worker.name, order_id):
+            await self._drop(worker, request_id, task_id, "nobody waits for it")
+            raise AgentError("it made a proposal that nobody had asked it for")
+        proposal, reason = self._read(worker, file, order_id)
+        # From here on it may be given its next order: nothing of this one may be touched after.
+        worker.work = worker.request_id = worker.task_id = None
+        worker.idle_since = self._context.clock.boot()
+        if proposal is None:
+            await self._drop(worker, request_id, task_id, reason)
+        else:
+            await self._accept(*found, proposal, worker)
+        self._context.wake.set()
+
+    def _read(self, worker: Worker, file: str, order_id: str | None) -> tuple[Proposal | None, str]:
+        """The proposal, out of the spool; None with the reason when it is no good."""
+        spool = AgentSpool(self._context.home, worker.name)
+        proposal, reason = None, ""
+        try:
+            found = spool.read_proposal(file)
+            dump(found)
+            proposal = found
+        except AgentError as error:
+            reason = error.message
+        except TypeError as error:  # a number that no JSON of ours can hold
+            reason = str(error)
+        try:
+            spool.clear()
+        except OSError as error:  # it tampers with its folder while that is emptied
+            raise AgentError(f"its spool cannot be emptied: {error.strerror}") from error
+        if proposal is not None and proposal.order_id != order_id:
+            return None, f"it answers {proposal.order_id[:200]}, not {order_id}"
+        return proposal, reason
+
+    async def _drop(self, worker: Worker, request_id: str | None, task_id: str | None, reason: str) -> None:
+        crashed = {"work": "", "crashed": 1}
+        found = self._context.task(request_id, task_id)
+        events = [
+            event(
+                "proposal_dropped",
+                actor=worker.name,
+                level="warning",
+                request_id=request_id,
+                task_id=task_id,
+                data={"agent_type": worker.agent_type, "reason": reason},
+            )
+        ]
+        if found and found[1].status == "running" and found[1].agent_id == worker.name:
+            events.append(
+                event(
+                    "lease_expired",
+                    actor=worker.name,
+                    level="warning",
+                    request_id=request_id,
+                    task_id=task_id,
+                    data=crashed,
+                )
+            )
+        await self._context.journal.commit(*events)
+
+    async def _accept(
+        self, request: RequestState, task: TaskState, proposal: Proposal, worker: Worker
+    ) -> None:
+        """Freeze the proposal as a payload, then let its kind decide what happens to it."""
+        request_id, packet = request.request.request_id, task.packet
+        name = f"{proposal.order_id}.json"
+        folder = self._context.home.request_folder(request_id) / "proposals"
+        received = event(
+            "proposal_received",
+            actor=worker.name,
+            request_id=request_id,
+            task_id=packet.task_id,
+            tier=task.tier,
+            attempt=task.attempt,
+            data={
+                "agent_type": packet.agent_type,
+                "order_id": proposal.order_id,
+                "kind": proposal.kind,
+                "file": name,
+                "sha256": hashlib.sha256(proposal.patch.encode()).hexdigest() if proposal.patch else "",
+                "completion_tokens": proposal.usage.completion_tokens,
+            },
+        )
+        journal, files = self._context.journal, {folder / name: dump(proposal)}
+        events = await journal.with_room(lambda: self._consequences(request, task, proposal))
+        await journal.commit(received, *events, files=files)
+
+    def _consequences(self, request: RequestState, task: TaskState, proposal: Proposal) -> list[Event]:
+        match proposal.kind:
+            case "none":
+                failure = proposal.failure or Failure(
+                    kind="nothing", digest=proposal.text[:1500] or "no proposal", signature="nothing"
+                )
+                outcome = Outcome(
+                    attempt=task.attempt, sample=task.sample, tier=task.tier, ok=False, failure=failure
+                )
+                return [outcome_event(request, task, outcome)]
+            case "message":
+                return [_complete(request, task, proposal)]
+            case "plan":
+                return [self._ask_for_warrant(request, task, proposal), _complete(request, task, proposal)]
+            case _:
+                return []  # patches and findings wait for a verifier
+
+    def _ask_for_warrant(self, request: RequestState, task: TaskState, proposal: Proposal) -> Event:
+        assert request.survey is not None
+        warrant = warrants.ask(
+            self._context.home.warrants,
+            action="deploy",
+            request_id=request.request.request_id,
+            diff_sha256=hashlib.sha256(proposal.text.encode()).hexdigest(),
+            base_commit=request.survey.base_commit,
+            summary=f"Carry out this deployment plan:\n{proposal.text}",
+            now=self._context.clock.now(),
+        )
+        return event(
+            "warrant_requested",
+            request_id=request.request.request_id,
+            task_id=task.packet.task_id,
+            data={"warrant": warrant.warrant_id, "action": "deploy", "agent_type": task.packet.agent_type},
+        )
+
+
+def outcome_event(
+    request: RequestState,
+    task: TaskState,
+    outcome: Outcome,
+    *,
+    verdict: str | None = None,
+    gates: list[dict[str, object]] | None = None,
+    actor: str = "master",
+) -> Event:
+    """The line verification_pass or verification_fail for one sample."""
+    return event(
+        "verification_pass" if outcome.ok else "verification_fail",
+        actor=actor,
+        level="info" if outcome.ok else "warning",
+        request_id=request.request.request_id,
+        task_id=task.packet.task_id,
+        tier=outcome.tier,
+        attempt=outcome.attempt,
+        diff_size=outcome.diff_lines,
+        status="pass" if outcome.ok else (outcome.failure.kind if outcome.failure else "fail"),
+        data={
+            "agent_type": task.packet.agent_type,
+            "outcome": outcome.model_dump(mode="json"),
+            "verdict": verdict,
+            "gates": gates or [],
+        },
+    )
+
+
+def _complete(request: RequestState, task: TaskState, proposal: Proposal) -> Event:
+    return event(
+        "task_complete",
+        request_id=request.request.request_id,
+        task_id=task.packet.task_id,
+        tier=task.tier,
+        attempt=task.attempt,
+        status="succeeded",
+        data={
+            "agent_type": task.packet.agent_type,
+            "text": proposal.text[:8000],
+            "summary": proposal.summary[:4000],
+        },
+    )
+
+
+def _seed(packet_id: str, step: Try) -> int:
+    """The same packet, attempt and sample draw the same numbers: a run can be repeated."""
+    digest = hashlib.sha256(f"{packet_id}/{step.attempt}/{step.sample}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
