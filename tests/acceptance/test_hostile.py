@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -55,15 +56,17 @@ class Trap:
         self.unix = socket.socket(socket.AF_UNIX)
         self.unix.bind(str(self.unix_path))
         self.unix.listen()
-        for name, sock in (("tcp", self.tcp), ("unix", self.unix)):
-            threading.Thread(target=self._accept, args=(name, sock), daemon=True).start()
+        self._listening = [
+            threading.Thread(target=self._accept, args=(name, sock), daemon=True)
+            for name, sock in (("tcp", self.tcp), ("unix", self.unix))
+        ]
+        for thread in self._listening:
+            thread.start()
 
     def _accept(self, name: str, sock: socket.socket) -> None:
-        try:
-            sock.accept()
+        with contextlib.suppress(OSError):  # shut down
+            sock.accept()[0].close()
             self.touched.append(name)
-        except OSError:
-            return
 
     def check(self) -> None:
         """Nothing arrived and nothing was written."""
@@ -74,6 +77,12 @@ class Trap:
         assert not self.marker.exists()
 
     def close(self) -> None:
+        # A close alone would leave the threads in accept(), which the kernel may restart on whatever
+        # socket has the number by then: they would take another test's connections.
+        for sock in (self.tcp, self.unix):
+            sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._listening:
+            thread.join()
         for sock in (self.tcp, self.udp, self.unix):
             sock.close()
 
