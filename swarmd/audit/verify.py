@@ -7,6 +7,10 @@ other files anchor it: results name the line at which the master log stood (``au
 the master log name the last line of the other logs (``data.heads``). A log that ends before a line
 that is anchored elsewhere was truncated.
 
+A log may consist of several files: full segments are in ``archive/`` beside it, named by the number
+of their first line. When the oldest of them were moved away, the check begins with the first that is
+there, and says which lines are not present; a segment that is missing between two others is damage.
+
 Exit codes: 0 every log holds, 1 a chain does not hold, 2 a log was truncated, 4 a log only ends in
 a torn line, as a crash leaves it (the next start of the daemon mends it).
 """
@@ -15,9 +19,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +38,10 @@ MAX_LINE = 64 * 1024
 """Longest line in bytes, newline included."""
 
 MASTER = "master.jsonl"
+
+ARCHIVE = "archive"
+"""The folder beside a log that its full segments move to (as in segments.py)."""
+_ARCHIVED = re.compile(r"(.+)\.(\d{12,})\.jsonl", re.DOTALL)
 
 Status = Literal["ok", "changed", "removed", "inserted", "moved", "truncated", "torn"]
 EXIT_CODES: Mapping[str, int] = {"ok": 0, "truncated": 2, "torn": 4}
@@ -56,12 +66,14 @@ class LogReport:
     """Path below logs/."""
     status: Status
     lines: int
-    """Lines that hold, from the first."""
+    """Lines that hold, from the first that is present."""
     anchored: int = 0
     """The last line whose hash another file confirms; 0: none does."""
     line: int | None = None
-    """Where the chain breaks, as a line number of the file, from 1."""
+    """Where the chain breaks, as a line number of the log, from 1."""
     detail: str = ""
+    absent: int = 0
+    """Lines in front of them, whose segments are not present: nothing is known of these."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,9 @@ class Report:
 class _Scan:
     """How far a log has been read."""
 
+    file: str = ""
+    """The segment that is being read, if it is not the active one."""
+    absent: int = 0
     seq: int = 0
     hash: str = GENESIS
     status: Status = "ok"
@@ -94,7 +109,8 @@ class _Scan:
     """Request id to the hash of its result, of the lines that ended a request."""
 
     def end(self, status: Status, line: int, detail: str) -> None:
-        self.status, self.line, self.detail = status, line, detail
+        self.status, self.line = status, line
+        self.detail = f"{detail} (in {self.file})" if self.file else detail
 
 
 class _Evidence:
@@ -102,8 +118,8 @@ class _Evidence:
 
     def __init__(self) -> None:
         self.anchors: dict[str, list[Anchor]] = {}
-        self.results: dict[str, tuple[str, str]] = {}
-        """Request id to (where its result lies, SHA-256 of the result)."""
+        self.results: dict[str, tuple[str, str, int]] = {}
+        """Request id to (where its result lies, its SHA-256, the line at which the master log stood)."""
         self.warnings: list[str] = []
 
     def read_results(self, root: Path) -> None:
@@ -114,7 +130,8 @@ class _Evidence:
                 raw = path.read_bytes()
                 result = json.loads(raw)
                 self._add(result["audit"]["log"], result["audit"], source)
-                self.results[str(result["request_id"])] = source, hashlib.sha256(raw).hexdigest()
+                digest, seq = hashlib.sha256(raw).hexdigest(), int(result["audit"]["seq"])
+                self.results[str(result["request_id"])] = source, digest, seq
             except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 self.warnings.append(f"{source} cannot be read as a result: it anchors nothing")
 
@@ -164,14 +181,21 @@ def verify_log(path: Path, anchors: Sequence[Anchor] = (), *, settle_s: float = 
 
 
 def _names(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*.jsonl") if path.is_file()}
+    """The logs in ``folder``; one is there while any segment of it is."""
+    files = [path.relative_to(folder) for path in folder.rglob("*.jsonl") if path.is_file()]
+    return {_log_of(path).as_posix() for path in files}
+
+
+def _log_of(path: Path) -> Path:
+    archived = _ARCHIVED.fullmatch(path.name)
+    return path.parent.parent / f"{archived[1]}.jsonl" if archived and path.parent.name == ARCHIVE else path
 
 
 def _check_results(scan: _Scan, evidence: _Evidence) -> None:
     """A result is published only after the line that ends its request; the line names its hash."""
-    for request_id, (source, digest) in evidence.results.items():
+    for request_id, (source, digest, seq) in evidence.results.items():
         if request_id not in scan.ended:
-            if scan.status in ("ok", "torn"):
+            if scan.status in ("ok", "torn") and seq >= scan.absent:
                 scan.end("truncated", scan.seq + 1, f"ends at line {scan.seq}, without the end of {source}")
         elif scan.ended[request_id] not in (None, digest):
             evidence.warnings.append(f"{source} is not the result that was written")
@@ -182,46 +206,96 @@ def _report(name: str, scan: _Scan, anchors: Sequence[Anchor]) -> LogReport:
     if beyond and scan.status in ("ok", "torn"):
         last = max(beyond, key=lambda anchor: anchor.seq)
         scan.end("truncated", scan.seq + 1, f"ends at line {scan.seq}; {last.source} names line {last.seq}")
-    return LogReport(name, scan.status, scan.seq, scan.confirmed, scan.line, scan.detail)
+    held = scan.seq - scan.absent
+    return LogReport(name, scan.status, held, scan.confirmed, scan.line, scan.detail, scan.absent)
 
 
 def _read(path: Path, anchors: Sequence[Anchor], settle_s: float) -> _Scan:
     expected: dict[int, list[Anchor]] = {}
     for anchor in anchors:
         expected.setdefault(anchor.seq, []).append(anchor)
-    try:
+    scan = _scan(path, expected)
+    if scan.status == "torn":
+        time.sleep(settle_s)
         scan = _scan(path, expected)
-        if scan.status == "torn":
-            time.sleep(settle_s)
-            scan = _scan(path, expected)
-    except FileNotFoundError:
-        return _Scan()
     return scan
 
 
 def _scan(path: Path, expected: Mapping[int, Sequence[Anchor]]) -> _Scan:
     """Read the log up to its end or the first line that does not hold."""
     scan = _Scan()
-    with path.open("rb") as file:
-        for raw in iter(partial(file.readline, MAX_LINE + 1), b""):
-            line = _parse(raw)
-            if line is None or line.get("seq") != scan.seq + 1 or line.get("prev") != scan.hash:
-                _diagnose(scan, raw, line, file)
-                break
-            digest = hashlib.sha256(raw).hexdigest()
-            for anchor in expected.get(scan.seq + 1, ()):
-                if anchor.hash != digest:
-                    scan.end("changed", scan.seq + 1, f"is not the line that {anchor.source} names")
-                    return scan
-                scan.confirmed = anchor.seq
-            scan.seq, scan.hash = scan.seq + 1, digest
-            data = line.get("data")
-            if type(data) is dict:
-                if "heads" in data:
-                    scan.heads.append((scan.seq, data["heads"]))
-                if line.get("event") == "request_complete":
-                    scan.ended[str(line.get("request_id"))] = data.get("result_sha256")
+    with ExitStack() as stack:
+        files = _open(path, stack)
+        for number, file in enumerate(files, 1):
+            name = Path(file.name)
+            scan.file = "" if name == path else f"{ARCHIVE}/{name.name}"
+            _scan_file(scan, file, expected, is_last=number == len(files))
+            if scan.status != "ok":
+                return scan
+    scan.file = ""
     return scan
+
+
+def _open(path: Path, stack: ExitStack) -> list[BinaryIO]:
+    """All files of the log, the oldest first. The active one is opened before the archive is looked at:
+    a running daemon may just be moving it there."""
+    files: list[BinaryIO] = []
+    first = None
+    if path.is_file():
+        files.append(stack.enter_context(path.open("rb")))
+        line = _parse(files[0].readline(MAX_LINE + 1))
+        files[0].seek(0)
+        first = line.get("seq") if line else None
+    archived = []
+    for old in (path.parent / ARCHIVE).glob("*.jsonl"):
+        match = _ARCHIVED.fullmatch(old.name)
+        if match is None or f"{match[1]}.jsonl" != path.name:
+            continue
+        if type(first) is not int or int(match[2]) < first:  # else: a rotation was interrupted
+            archived.append((int(match[2]), old))
+    return [stack.enter_context(old.open("rb")) for _, old in sorted(archived)] + files
+
+
+def _scan_file(
+    scan: _Scan, file: BinaryIO, expected: Mapping[int, Sequence[Anchor]], *, is_last: bool
+) -> None:
+    for raw in iter(partial(file.readline, MAX_LINE + 1), b""):
+        line = _parse(raw)
+        if scan.seq == 0 and line is not None:
+            _skip_absent(scan, line)
+            if not _confirm(scan, scan.hash, expected.get(scan.seq, ())):
+                return
+        if line is None or line.get("seq") != scan.seq + 1 or line.get("prev") != scan.hash:
+            _diagnose(scan, raw, line, file, is_last=is_last)
+            return
+        scan.seq, scan.hash = scan.seq + 1, hashlib.sha256(raw).hexdigest()
+        if not _confirm(scan, scan.hash, expected.get(scan.seq, ())):
+            scan.seq -= 1
+            return
+        data = line.get("data")
+        if type(data) is dict:
+            if "heads" in data:
+                scan.heads.append((scan.seq, data["heads"]))
+            if line.get("event") == "request_complete":
+                scan.ended[str(line.get("request_id"))] = data.get("result_sha256")
+
+
+def _skip_absent(scan: _Scan, line: Mapping[str, Any]) -> None:
+    """Begin behind the segments that are not present: only a line that begins a segment may be first."""
+    seq, prev = line.get("seq"), line.get("prev")
+    if line.get("event") == "segment_started" and type(seq) is int and seq > 1 and isinstance(prev, str):
+        scan.absent = scan.seq = seq - 1
+        scan.hash = prev
+
+
+def _confirm(scan: _Scan, digest: str, anchors: Sequence[Anchor]) -> bool:
+    """Whether line ``scan.seq`` is the one that the anchors name."""
+    for anchor in anchors:
+        if anchor.hash != digest:
+            scan.end("changed", scan.seq, f"is not the line that {anchor.source} names")
+            return False
+        scan.confirmed = anchor.seq
+    return True
 
 
 def _refuse(text: str) -> None:
@@ -242,11 +316,11 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
     return line if isinstance(line, dict) else None
 
 
-def _diagnose(scan: _Scan, raw: bytes, line: dict[str, Any] | None, file: BinaryIO) -> None:
+def _diagnose(scan: _Scan, raw: bytes, line: dict[str, Any] | None, file: BinaryIO, *, is_last: bool) -> None:
     """Say what was done to the log at the line behind the last one that holds. All lines before it
-    are in order, so it is line ``scan.seq + 1`` of the file."""
+    are in order, so it is line ``scan.seq + 1`` of the log."""
     number = scan.seq + 1
-    if line is None and not raw.endswith(b"\n") and len(raw) <= MAX_LINE:
+    if line is None and not raw.endswith(b"\n") and len(raw) <= MAX_LINE and is_last:
         scan.end("torn", number, f"the last line ends after {len(raw)} bytes without a newline")
         return
     following = _parse(file.readline(MAX_LINE + 1))
@@ -296,7 +370,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 66
     for log in report.logs:
         where = f" line {log.line}: {log.detail}" if log.line else ""
-        sys.stdout.write(f"{log.status:9} {log.log} ({log.lines} lines hold){where}\n")
+        absent = f", 1 to {log.absent} are not present" if log.absent else ""
+        sys.stdout.write(f"{log.status:9} {log.log} ({log.lines} lines hold{absent}){where}\n")
     for warning in report.warnings:
         sys.stdout.write(f"warning   {warning}\n")
     return report.exit_code

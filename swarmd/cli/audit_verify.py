@@ -25,6 +25,8 @@ def verify(context: Context, folder: Path | None) -> int:
 
     DIR is a copy of a home, or of its logs folder; default: the home. The same check without
     swarmd installed: python verify.py DIR, with the one file swarmd/audit/verify.py.
+    Archived segments are checked too; where the oldest were moved away, the lines that are
+    not present are named, and that is no fault.
 
     \b
     Exit status:  0  every log holds
@@ -58,5 +60,6 @@ def _row(log: check.LogReport, context: Context) -> list[str]:
     colour = {"ok": "green", "torn": "yellow"}.get(log.status, "red")
     word = context.output.paint(log.status if log.status == "ok" else log.status.upper(), colour)
     lines = f"{log.lines} lines hold" + (f", anchored to {log.anchored}" if log.anchored else "")
+    lines += f", 1 to {log.absent} are not present" if log.absent else ""
     where = f"line {log.line}: {clean(log.detail)}" if log.line else ""
     return [word, clean(log.log), lines, where]

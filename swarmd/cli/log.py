@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 import orjson
 
-from swarmd.audit import Line, follow, read_lines
+from swarmd.audit import Follower, Line, follow, read_back
 from swarmd.audit.pretty import LEVELS
+from swarmd.audit.segments import ARCHIVE
 from swarmd.cli.context import Context, pass_context
 from swarmd.cli.groups import Command
 from swarmd.cli.lines import print_line
@@ -21,6 +21,9 @@ __all__ = ["log"]
 
 FOLLOW_TAIL = 10
 """Lines that -f shows first, unless --tail or --since says otherwise."""
+
+CLOCK_SLACK = timedelta(hours=1)
+"""Lines stand in the order in which they happened; their times may not, where the wall clock was set."""
 
 
 @click.command(cls=Command)
@@ -55,23 +58,38 @@ def log(
     if tail is None and keep_on and not since:
         tail = FOLLOW_TAIL
     try:
-        offset, lines = 0, deque[Line](maxlen=tail)
-        for line, offset in read_lines(path):  # noqa: B007 - the last one is needed below
+        so_far = Follower(path, _start(path, wanted, tail))
+        for line in so_far.new():
             if wanted(line):
-                lines.append(line)
-        for line in lines:
-            print_line(context, line)
+                print_line(context, line)
         if keep_on:
-            for line in follow(path, offset=offset):
+            for line in follow(path, offset=so_far.offset):
                 if wanted(line):
                     print_line(context, line)
     except orjson.JSONDecodeError as error:
         raise AuditError(f"{path} holds a line that is not JSON: {error}") from error
 
 
+def _start(path: Path, wanted: LogFilter, tail: int | None) -> int:
+    """The offset from which on the log has to be read, which may be long: it is looked for from the end."""
+    if tail is None and wanted.since is None:
+        return 0
+    found = 0
+    for line, end in read_back(path):
+        if found == tail or (wanted.since and not _may_be_since(line, wanted.since - CLOCK_SLACK)):
+            return end
+        found += wanted(line)
+    return 0
+
+
+def _may_be_since(line: Line, since: datetime) -> bool:
+    return LogFilter(since=since)(line)
+
+
 def _path(context: Context, name: str) -> Path:
     logs = context.existing_home().logs
-    known = sorted(path.relative_to(logs).with_suffix("").as_posix() for path in logs.rglob("*.jsonl"))
+    files = (path.relative_to(logs) for path in logs.rglob("*.jsonl"))
+    known = sorted(path.with_suffix("").as_posix() for path in files if path.parent.name != ARCHIVE)
     name = name.removesuffix(".jsonl")
     if name not in known and name != "master":
         raise UsageError(f"there is no log {name!r}", hint=f"There are: {', '.join(known) or 'none yet'}.")

@@ -10,6 +10,8 @@ from swarmd.audit import chain, verify
 from swarmd.audit.chain import Chain
 from swarmd.audit.verify import Anchor, LogReport, verify_log
 
+from .conftest import files, write_segments
+
 
 def write_log(path: Path, count: int, **fields: object) -> Chain:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -301,3 +303,119 @@ def test_heads_cannot_point_outside_the_logs(tmp_path: Path) -> None:
 )
 def test_the_worst_finding_is_the_exit_code(found: list, code: int) -> None:  # type: ignore[type-arg]
     assert verify.Report(tuple(LogReport("a", status, 1) for status in found)).exit_code == code
+
+
+# --- segments
+
+
+@pytest.fixture
+def segments(tmp_path: Path) -> Path:
+    """Lines 1-3, 4-6 and 7-9, the first of each but the first segment being the line that begins it."""
+    path = tmp_path / "logs" / "master.jsonl"
+    write_segments(path, 3, 2, 2)
+    return path
+
+
+def test_the_chain_is_checked_over_all_segments(segments: Path) -> None:
+    assert check(segments) == LogReport("master.jsonl", "ok", 9)
+    assert statuses(segments.parents[1]) == {"master.jsonl": "ok"}
+
+
+def test_a_change_in_an_archived_segment_is_named_with_its_file(segments: Path) -> None:
+    second = files(segments)[1]
+    second.write_bytes(second.read_bytes().replace(b'"n":3', b'"n":7'))
+    report = check(segments)
+    assert (report.status, report.line, report.lines) == ("changed", 5, 5)
+    assert report.detail.endswith("(in archive/master.000000000004.jsonl)")
+
+
+def test_the_last_line_of_a_segment_is_held_by_the_next(segments: Path) -> None:
+    first = files(segments)[0]
+    first.write_bytes(first.read_bytes().replace(b'"n":2', b'"n":7'))
+    report = check(segments)
+    assert (report.status, report.line) == ("changed", 3)
+
+
+@pytest.mark.parametrize("gone", [1, 2])
+def test_the_oldest_segments_may_be_absent(segments: Path, gone: int) -> None:
+    for file in files(segments)[:gone]:
+        file.unlink()
+    assert check(segments) == LogReport("master.jsonl", "ok", 9 - 3 * gone, absent=3 * gone)
+
+
+def test_what_anchors_absent_lines_says_nothing_but_for_the_last_of_them(segments: Path) -> None:
+    first = files(segments)[0]
+    digests = [hashlib.sha256(raw).hexdigest() for raw in first.read_bytes().splitlines(keepends=True)]
+    first.unlink()
+    assert check(segments, Anchor(2, "f" * 64, "x")).status == "ok"
+    assert check(segments, Anchor(3, digests[2], "x")).anchored == 3
+    report = check(segments, Anchor(3, "f" * 64, "x"))
+    assert (report.status, report.line, report.lines) == ("changed", 3, 0)
+
+
+def test_a_segment_that_is_missing_in_the_middle_is_damage(segments: Path) -> None:
+    files(segments)[1].unlink()
+    report = check(segments)
+    assert (report.status, report.line, report.lines) == ("removed", 4, 3)
+    assert "all up to 6" in report.detail
+
+
+def test_a_log_whose_beginning_was_cut_off_is_damaged_if_no_segment_begins_there(segments: Path) -> None:
+    first, second, _ = files(segments)
+    first.unlink()
+    second.write_bytes(b"".join(second.read_bytes().splitlines(keepends=True)[1:]))
+    assert check(segments).status == "removed"
+
+
+def test_an_archived_segment_without_its_end_is_damage_not_a_torn_tail(segments: Path) -> None:
+    first = files(segments)[0]
+    whole = first.read_bytes()
+    for cut in range(1, len(whole)):
+        first.write_bytes(whole[:-cut])
+        assert check(segments).status in ("changed", "removed"), cut
+
+
+def test_swapped_segments_are_found(segments: Path) -> None:
+    first, second, _ = files(segments)
+    one, two = first.read_bytes(), second.read_bytes()
+    first.write_bytes(two)
+    second.write_bytes(one)
+    assert check(segments).status != "ok"
+
+
+def test_a_log_of_which_only_the_archive_is_left_was_truncated(segments: Path) -> None:
+    root = segments.parents[1]
+    last = hashlib.sha256(segments.read_bytes().splitlines(keepends=True)[-1]).hexdigest()
+    segments.unlink()
+    assert statuses(root) == {"master.jsonl": "ok"}  # as in the middle of a rotation
+    (root / "bus/outbox").mkdir(parents=True)
+    result = {"request_id": "login", "audit": {"log": "master.jsonl", "seq": 9, "hash": last}}
+    (root / "bus/outbox/login.json").write_text(json.dumps(result))
+    assert statuses(root) == {"master.jsonl": "truncated"}
+
+
+def test_results_and_heads_anchor_over_segments(tmp_path: Path) -> None:
+    root = make_home(tmp_path)
+    for name in ("master", "agents/coding"):
+        chain = Chain(root / f"logs/{name}.jsonl", "1/2")
+        chain.rotate()
+        chain.append([{"event": "later"}])
+        chain.close()
+    assert [(log.log, log.status, log.anchored) for log in verify.verify(root).logs] == [
+        ("master.jsonl", "ok", 7),
+        ("agents/coding.jsonl", "ok", 5),
+    ]
+    for old in root.glob("logs/**/archive/*.jsonl"):
+        old.unlink()
+    report = verify.verify(root)
+    assert [(log.log, log.status, log.lines, log.absent) for log in report.logs] == [
+        ("master.jsonl", "ok", 2, 8),
+        ("agents/coding.jsonl", "ok", 2, 5),
+    ]
+    assert report.exit_code == 0
+
+
+def test_the_check_alone_says_what_is_not_present(segments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files(segments)[0].unlink()
+    assert verify.main([str(segments.parents[1])]) == 0
+    assert capsys.readouterr().out == "ok        master.jsonl (6 lines hold, 1 to 3 are not present)\n"

@@ -95,6 +95,57 @@ def test_log_of_an_agent_type(run: Run, home: Home) -> None:
     assert "agents/coding" in ran.error["hint"]
 
 
+@pytest.fixture
+def rotated(log: Path) -> Path:
+    """The same lines and two more, in three segments."""
+    chain = Chain(log, "1/2")
+    for n in range(2):
+        chain.rotate(NOW.isoformat())
+        chain.append([{"ts": NOW.isoformat(), "event": f"later_{n}", "level": "info", "actor": "master"}])
+    chain.close()
+    return log
+
+
+def test_log_goes_over_all_segments(run: Run, rotated: Path) -> None:
+    assert events(run, "--level", "info")[-3:] == ["task_abort", "later_0", "later_1"]
+    assert len(events(run)) == 5 + 4
+    assert len(run("log").out.splitlines()) == 4 + 2
+    assert events(run, "--tail", "3", "--level", "info") == ["task_abort", "later_0", "later_1"]
+    assert events(run, "--tail", "2", "--agent", "coding") == ["verification_fail", "task_abort"]
+    since = (NOW - timedelta(minutes=15)).isoformat()
+    assert events(run, "--since", since, "--level", "info") == ["task_abort", "later_0", "later_1"]
+
+
+def test_a_short_tail_of_a_long_log_reads_only_its_end(run: Run, rotated: Path) -> None:
+    first = rotated.parent / "archive" / "master.000000000001.jsonl"
+    first.write_bytes(b"garbage\n" * 9)
+    assert events(run, "--tail", "1") == ["later_1"]
+    assert run("log").code == ExitCode.FAILED
+
+
+def test_lines_out_of_order_by_the_clock_are_found_within_an_hour(run: Run, log: Path) -> None:
+    chain = Chain(log, "1/2")
+    for minutes in (0, 50, 5):
+        chain.append([{"ts": (NOW - timedelta(minutes=minutes)).isoformat(), "event": f"m{minutes}"}])
+    chain.close()
+    since = (NOW - timedelta(minutes=8)).isoformat()
+    assert events(run, "--since", since) == ["m0", "m5"]
+
+
+def test_the_archive_is_no_log_of_its_own(run: Run, rotated: Path) -> None:
+    for name in ("archive/master.000000000001", "nothing"):
+        ran = run("log", "--log", name, "--json")
+        assert (ran.code, ran.error["hint"]) == (ExitCode.USAGE, "There are: master.")
+
+
+def test_verify_says_which_lines_are_not_present(run: Run, rotated: Path) -> None:
+    assert run("audit", "verify").out.split()[:4] == ["ok", "master.jsonl", "9", "lines"]
+    (rotated.parent / "archive" / "master.000000000001.jsonl").unlink()
+    ran = run("audit", "verify")
+    assert (ran.code, "1 to 5 are not present" in ran.out) == (0, True)
+    assert run("audit", "verify", "--json").document["logs"][0]["absent"] == 5
+
+
 def test_log_before_the_first_line_is_empty(run: Run, home: Home) -> None:
     assert run("log") == run("log", "--tail", "3")
     assert (run("log").code, run("log").out) == (0, "")
