@@ -34,9 +34,12 @@ def parse_command(data: bytes) -> Command:
         command = parse(Command, data, _CODE)
     except RequestError as error:
         raise RequestError(error.message, code=error.code, hint=_HINT, field=error.field) from error
-    if command.command == "cancel" and command.request_id is None:
+    if command.command in ("cancel", "retry") and command.request_id is None:
         raise RequestError(
-            '"cancel" needs a "request_id"', code=f"{_CODE}-MISSING", hint=_HINT, field="request_id"
+            f'"{command.command}" needs a "request_id"',
+            code=f"{_CODE}-MISSING",
+            hint=_HINT,
+            field="request_id",
         )
     return command
 

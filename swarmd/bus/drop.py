@@ -1,4 +1,4 @@
-"""One careful look at a dropped file, whatever it turns out to be."""
+"""One careful look at a dropped file, whatever it turns out to be, and what is claimed then."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 
 from swarmd.bus.validation import is_cut_off, is_whole
 from swarmd.errors import RequestError
+from swarmd.messages import Priority
 
-__all__ = ["Look", "Stamp", "look", "stamp"]
+__all__ = ["Candidate", "Look", "Stamp", "look", "stamp"]
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -24,7 +25,7 @@ _KINDS = {
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """What changes when a file is replaced, written or made readable."""
 
@@ -45,7 +46,7 @@ class Stamp:
         return f"{self.device:x}-{self.inode:x}-{self.ctime_ns:x}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Look:
     """What was found. Neither ``refusal`` nor ``cut_off`` need last: it may still be written."""
 
@@ -59,6 +60,26 @@ class Look:
     """Why it cannot be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A dropped file that is ready to be judged. The file still lies there: see ``Inbox.done``."""
+
+    path: Path
+    priority: Priority
+    arrival: int
+    """When it was written, in nanoseconds."""
+    data: bytes
+    refusal: RequestError | None
+    """Why it cannot be read, or is not whole; then ``data`` is what there is of it."""
+    stamp: Stamp
+    place: int
+
+    @property
+    def source_id(self) -> str:
+        """A short name for this very file (for ``intake.accept``)."""
+        return self.stamp.source_id
+
+
 def stamp(status: os.stat_result) -> Stamp:
     """The stamp in ``status``."""
     return Stamp(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -70,23 +91,27 @@ def look(path: Path, limit: int, code: str = "E-REQUEST") -> Look | None:
     At most ``limit`` bytes are read. Raises OSError only for a shortage here (descriptors, memory).
     """
     try:
-        status = path.lstat()
+        status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):
             return Look(stamp(status), refusal=_not_a_file(status, code))
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb", buffering=0):
+        try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 return Look(stamp(status), refusal=_not_a_file(status, code))
-            data = _read(fd, limit + 1) if status.st_size <= limit else b""
+            data = _read(fd, status.st_size + 1) if status.st_size <= limit else b""
             after = os.fstat(fd)
+        finally:
+            os.close(fd)
     except FileNotFoundError:
         return None
     except OSError as error:
         return _unreadable(path, error, code)
-    if max(status.st_size, len(data)) > limit:
+    if status.st_size > limit:
         return Look(stamp(status), refusal=_too_large(status.st_size, limit, code))
-    if stamp(after) != stamp(status):  # written meanwhile: the stamp would not be that of these bytes
+    if (
+        stamp(after) != stamp(status) or len(data) != status.st_size
+    ):  # written meanwhile: the stamp would not be that of these bytes
         return Look(stamp(after), data, cut_off=True)
     whole = is_whole(data)
     return Look(stamp(status), data, whole, cut_off=not whole and is_cut_off(data))

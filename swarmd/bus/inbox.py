@@ -1,93 +1,54 @@
 """The folders that people drop files into, as a queue in memory.
 
 Events are hints, the folders are the truth: they are listed at the start, from time to time, and
-whenever events were lost. What is waiting stands in heaps, so that a claim costs the same with ten
-files waiting and with a hundred thousand. A claim is pulled: who is busy does not pull, and the
-files stay where they are.
+whenever events were lost. What waits is held in order (``Backlog``), so that a claim costs the same
+with ten files waiting and with a hundred thousand, and reads no folder. A claim is pulled: who is busy
+does not pull, and the files stay where they are.
+
+The order is: by priority, but one claim in seventeen goes to a priority that would starve; within one
+priority by the time of the last write; what was written within one tick of the file system's clock (some
+milliseconds) as the events tell of it, else by name. It holds among all files that are known. The first
+listing begins with the highest priority, and nothing is offered before it is complete, unless it takes
+longer than 0.15 s (tens of thousands of files): then the oldest of those listed so far go first, while the
+listing goes on between the claims.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from swarmd import durable
-from swarmd.bus.drop import Look, Stamp, look, stamp
+from swarmd.bus.backlog import Backlog
+from swarmd.bus.drop import Candidate, Stamp, look, stamp
+from swarmd.bus.place import Place, request_places
+from swarmd.bus.settling import Key, Settling
+from swarmd.bus.sweep import Sweeper
 from swarmd.bus.watching import FolderWatch
 from swarmd.clock import Clock
 from swarmd.config import DaemonSettings
-from swarmd.errors import RequestError
-from swarmd.home import Home
 from swarmd.messages import PRIORITIES, Priority
 
 __all__ = ["Candidate", "Inbox", "Place", "request_places"]
 
 _POLL_S = 0.5
-"""How often folders are listed when they cannot be watched."""
-_RETRY_S = 0.1
-"""When a file that does not parse is first looked at again; then ever less often."""
-_SLICE = 500
-"""Names listed, or files looked at, before the loop may turn."""
-_QUEUED = float("inf")
+"""How often folders are listed when events do not tell of everything."""
+_LOOKS = 500
+"""Files looked at in vain before the loop may turn."""
+PATIENCE = 16
+"""A priority that was passed over so often in a row, while files waited there, has the next claim."""
+_AHEAD_NS = 60 * 10**9
+"""How far in the future a file may have been written; else it could wait for ever behind others."""
 _IGNORED = (".tmp", ".part", "~")
 
 
-@dataclass(frozen=True)
-class Place:
-    """One folder, and the priority of what is dropped there."""
-
-    folder: Path
-    priority: Priority
-    skip: frozenset[str] = frozenset()
-    """Names that are no drops."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A dropped file that is ready to be judged. The file still lies there: see ``Inbox.done``."""
-
-    path: Path
-    priority: Priority
-    arrival: int
-    """When it was written, in nanoseconds."""
-    data: bytes
-    refusal: RequestError | None
-    """Why it cannot be read, or is not whole; then ``data`` is what there is of it."""
-    stamp: Stamp
-    place: int
-
-    @property
-    def source_id(self) -> str:
-        """A short name for this very file (for ``intake.accept``)."""
-        return self.stamp.source_id
-
-
-@dataclass(eq=False)
-class _Unsettled:
-    """A file that was looked at and is not whole."""
-
-    stamp: Stamp
-    since: float
-    """Since when it has looked like this, on the boot clock."""
-    due: float
-    """When to look again; _QUEUED while it stands in a heap, where it may stand only once."""
-
-
-def request_places(home: Home) -> list[Place]:
-    """The four priority folders, and bus/inbox/ itself, which counts as normal."""
-    places = [Place(home.inbox / priority, priority) for priority in PRIORITIES]
-    return [*places, Place(home.inbox, "normal", frozenset(PRIORITIES))]
-
-
 class Inbox:
-    """Files dropped into ``places``, one by one: by priority, then arrival, then name.
+    """Files dropped into ``places``, in the order that the module's text promises.
 
     Not thread-safe: all in one loop. ``code`` begins the codes of refusals.
     """
@@ -105,47 +66,42 @@ class Inbox:
         """What the last sweep could not do; empty when all is well."""
         self._places = tuple(places)
         self._settings = settings
-        self._clock = clock
-        self._watch = watch
+        self._watch = watch if settings.watch == "auto" else None
         self._code = code
-        self._heaps: dict[Priority, list[tuple[int, str, int]]] = {p: [] for p in PRIORITIES}
-        self._names: list[set[str]] = [set() for _ in self._places]
-        self._unsettled: dict[tuple[int, str], _Unsettled] = {}
-        self._retries: list[tuple[float, int, str]] = []
-        self._stuck: dict[tuple[int, str], Stamp] = {}
+        self._backlogs = tuple(Backlog() for _ in self._places)
+        self._ranked = {
+            rank: [index for index, place in enumerate(self._places) if place.priority == rank]
+            for rank in PRIORITIES
+        }
+        self._ticks = [(-1, 0)] * len(self._places)
+        """By place: the time of the file of which an event told last, and how many before in that tick."""
+        self._passed = dict.fromkeys(PRIORITIES, 0)
+        self._settling = Settling(settings, clock)
+        self._stuck: dict[Key, Stamp] = {}
         self._wake = asyncio.Event()
-        self._lost = asyncio.Event()
-        self._sweeper: asyncio.Task[None] | None = None
+        self._sweeper = Sweeper(self._sweep, self._interval, self._wake)
 
     # --- what comes in -----------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """List the folders once, then keep watching and listing them until ``stop``."""
-        await self._sweep_in_slices()
-        self._sweeper = asyncio.create_task(self._keep_sweeping())
-        self._sweeper.add_done_callback(lambda _: self._wake.set())
+        """Begin to list and watch the folders, until ``stop``. Returns when they are listed, or
+        after a moment: so the first offers are in order, and a huge backlog holds nobody up."""
+        await self._sweeper.start()
 
     async def stop(self) -> None:
         """Stop looking. Files that were not claimed stay where they are."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeper
+        await self._sweeper.stop()
 
-    async def _keep_sweeping(self) -> None:
-        while True:
-            watched = self._watch is not None and not self._watch.error
-            interval = self._settings.sweep_interval_s if watched else _POLL_S
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(interval, self._settings.sweep_interval_s)):
-                    await self._lost.wait()
-            self._lost.clear()
-            await self._sweep_in_slices()
+    @property
+    def unwatched(self) -> str:
+        """Why the folders are only listed, twice a second; empty while events come from all of them."""
+        if self._watch is None:
+            return "folders are not watched"
+        return next(filter(None, (self._watch.error_of(place.folder) for place in self._places)), "")
 
-    async def _sweep_in_slices(self) -> None:
-        for number, _ in enumerate(self._sweep()):
-            if number % _SLICE == _SLICE - 1:
-                await asyncio.sleep(0)
+    def _interval(self) -> float:
+        interval = self._settings.sweep_interval_s
+        return min(interval, _POLL_S) if self.unwatched else interval
 
     def sweep(self) -> None:
         """List every folder now and queue what is new. A missing folder is made again."""
@@ -154,141 +110,153 @@ class Inbox:
 
     def _sweep(self) -> Iterator[None]:
         trouble = ""
-        for index, place in enumerate(self._places):
+        for index in (index for ranked in self._ranked.values() for index in ranked):
             try:
-                durable.make_dirs(place.folder)
-                if self._watch is not None:  # before the listing: nothing may fall between the two
-                    self._watch.add(place.folder, partial(self.hint, index), self._lost.set)
-                with os.scandir(place.folder) as entries:
-                    for entry in entries:
-                        if entry.name not in self._names[index]:
-                            self.hint(index, entry.name)
-                        yield
+                yield from self._list(index)
             except OSError as error:
-                trouble = f"{place.folder} cannot be read: {error.strerror or error}"
-        self._free_stuck()
+                trouble = f"{self._places[index].folder} cannot be read: {error.strerror or error}"
+        yield from self._free_stuck()
         self.trouble = trouble
 
+    def _list(self, index: int) -> Iterator[None]:
+        folder, backlog = self._places[index].folder, self._backlogs[index]
+        durable.make_dirs(folder)
+        if self._watch is not None:  # before the listing: nothing may fall between the two
+            self._watch.add(folder, partial(self.hint, index), self._sweeper.lost.set)
+        with os.scandir(folder) as entries:
+            for number, entry in enumerate(entries):
+                if entry.name not in backlog:
+                    self._see(index, entry.name)
+                elif number % 32:  # a name that is known costs next to nothing
+                    continue
+                yield
+
     def hint(self, place: int, name: str) -> None:
-        """There may be something new at ``name`` in the place with that index."""
+        """Something has happened just now at ``name`` in the place with that index."""
+        self._see(place, name, told=True)
+
+    def _see(self, place: int, name: str, *, told: bool = False) -> None:
         if name.startswith(".") or name.endswith(_IGNORED) or name in self._places[place].skip:
             return
-        if unsettled := self._unsettled.get((place, name)):
-            if unsettled.due != _QUEUED:
-                self._retry_at(place, name, unsettled, self._clock.boot())
-                self._wake.set()
-        elif name not in self._names[place]:
-            self._queue(place, name)
+        if (place, name) in self._settling:
+            self._settling.hurry((place, name))
+            self._wake.set()
+        elif name not in self._backlogs[place]:
+            self._queue(place, name, told=told)
 
-    def _queue(self, place: int, name: str) -> None:
-        where = self._places[place]
+    def _queue(self, place: int, name: str, *, told: bool = False) -> None:
         try:
-            arrival = os.lstat(f"{where.folder}/{name}").st_mtime_ns
+            written = os.lstat(f"{self._places[place].folder}/{name}").st_mtime_ns
         except OSError:
             self._forget(place, name)  # gone again, or never there
             return
-        self._names[place].add(name)
-        heapq.heappush(self._heaps[where.priority], (arrival, name, place))
+        if told:
+            tick, before = self._ticks[place]
+            before = before + 1 if written == tick else 0
+            self._ticks[place] = (written, before)
+            written += before
+        latest = time.time_ns() + _AHEAD_NS  # the file system's clock, not the one that tests hold still
+        self._backlogs[place].push(min(written, latest), name)
         self._wake.set()
 
     def _forget(self, place: int, name: str) -> None:
-        self._names[place].discard(name)
-        self._unsettled.pop((place, name), None)
+        self._backlogs[place].forget(name)
+        self._settling.forget((place, name))
 
     # --- what goes out -----------------------------------------------------------------------------
 
     def depths(self) -> dict[Priority, int]:
         """How many files wait, by priority; those that are still being written not counted."""
-        return {priority: len(heap) for priority, heap in self._heaps.items()}
+        return {rank: sum(len(self._backlogs[i]) for i in ranked) for rank, ranked in self._ranked.items()}
 
     async def next_ready(self) -> Candidate:
         """Wait for the next file and claim it. End each claim with ``done``, ``refused`` or ``put_back``."""
+        return (await self.next_batch(1))[0]
+
+    async def next_batch(self, limit: int) -> list[Candidate]:
+        """Wait for a file, then claim all that are ready now, in order, at most ``limit`` (at least 1).
+
+        End each claim as with ``next_ready``.
+        """
+        await asyncio.sleep(0)  # else who finds files at once would hear of nothing more urgent
         while True:
             self._wake.clear()
-            if candidate := self.take(_SLICE):
-                return candidate
-            if any(self._heaps.values()):
+            if first := self.take(_LOOKS):
+                batch = [first]
+                while len(batch) < limit and (more := self.take(limit)):
+                    batch.append(more)
+                return batch
+            if any(map(len, self._backlogs)):
                 await asyncio.sleep(0)
                 continue
-            if self._sweeper is not None and self._sweeper.done():
-                self._sweeper.result()  # raises what ended it
-            due = self._retries[0][0] - self._clock.boot() if self._retries else None
+            self._sweeper.check()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if due is None else max(due, 0.0)):
+                async with asyncio.timeout(self._settling.next_in()):
                     await self._wake.wait()
 
     def take(self, looks: int = sys.maxsize) -> Candidate | None:
         """Claim the next file that is ready, if there is one among the next ``looks``."""
-        self._queue_due()
-        for heap in self._heaps.values():
-            while heap and looks > 0:
+        for place, name in self._settling.due():
+            self._queue(place, name)
+        for rank in sorted(PRIORITIES, key=lambda rank: self._passed[rank] < PATIENCE):
+            ranked = self._ranked[rank]
+            while looks > 0:
+                heads = ((first, i) for i in ranked if (first := self._backlogs[i].first()) is not None)
+                head = min(heads, default=None)
+                if head is None:
+                    break
                 looks -= 1
-                if candidate := self._claim(*heapq.heappop(heap)):
+                if candidate := self._claim(head[1], head[0][0]):
+                    self._pass_over(rank)
                     return candidate
         return None
 
-    def _queue_due(self) -> None:
-        now = self._clock.boot()
-        while self._retries and self._retries[0][0] <= now:
-            due, place, name = heapq.heappop(self._retries)
-            unsettled = self._unsettled.get((place, name))
-            if unsettled is not None and unsettled.due == due:
-                unsettled.due = _QUEUED
-                self._queue(place, name)
+    def _pass_over(self, taken: Priority) -> None:
+        """Count for the lower priorities, where files wait, that they were passed over once more."""
+        self._passed[taken] = 0
+        for rank in PRIORITIES[PRIORITIES.index(taken) + 1 :]:
+            waits = any(len(self._backlogs[index]) for index in self._ranked[rank])
+            self._passed[rank] = self._passed[rank] + 1 if waits else 0
 
-    def _claim(self, arrival: int, name: str, place: int) -> Candidate | None:
-        where = self._places[place]
+    def _claim(self, place: int, arrival: int) -> Candidate | None:
+        where, name = self._places[place], self._backlogs[place].pop()
         path = where.folder / name
         try:
             found = look(path, self._settings.max_request_bytes, self._code)
         except OSError:  # short of descriptors or memory: that is no fault of the file
-            self._postpone(place, name, None)
+            self._settling.postpone((place, name))
             return None
         if found is None:
             self._forget(place, name)
             return None
         refusal = None
         if not found.whole:
-            if not self._settled(place, name, found):
+            if not self._settling.is_over((place, name), found):
                 return None
             refusal = found.refusal
-        self._unsettled.pop((place, name), None)
+        self._settling.forget((place, name))
         return Candidate(path, where.priority, arrival, found.data, refusal, found.stamp, place)
-
-    def _settled(self, place: int, name: str, found: Look) -> bool:
-        """Whether a file that is not whole has had its time; if not, look again later."""
-        unsettled = self._postpone(place, name, found.stamp)
-        patience = self._settings.half_written_s if found.cut_off else self._settings.settle_s
-        waited = self._clock.boot() - unsettled.since
-        if waited >= patience:
-            return True
-        self._retry_at(place, name, unsettled, min(unsettled.due, unsettled.since + patience))
-        return False
-
-    def _postpone(self, place: int, name: str, seen: Stamp | None) -> _Unsettled:
-        now = self._clock.boot()
-        unsettled = self._unsettled.get((place, name))
-        if unsettled is None or seen is None or unsettled.stamp != seen:
-            unsettled = _Unsettled(seen or Stamp(0, 0, 0, 0, 0), since=now, due=now)
-            self._unsettled[(place, name)] = unsettled
-        self._retry_at(place, name, unsettled, now + max(_RETRY_S, now - unsettled.since))
-        return unsettled
-
-    def _retry_at(self, place: int, name: str, unsettled: _Unsettled, due: float) -> None:
-        unsettled.due = due
-        heapq.heappush(self._retries, (due, place, name))
 
     # --- the end of a claim ------------------------------------------------------------------------
 
     def done(self, candidate: Candidate) -> None:
         """The claim is committed: remove the file, unless another one has taken its place since."""
-        with contextlib.suppress(OSError):
-            if self._is_same(candidate):
-                candidate.path.unlink()
-        self.refused(candidate)
+        try:
+            same = self._is_same(candidate)
+            if same:
+                os.unlink(candidate.path)  # noqa: PTH108 - half the cost of Path.unlink, for each request
+        except FileNotFoundError:
+            same = True
+        except OSError:
+            self.refused(candidate)
+            return
+        if same:
+            self._forget(candidate.place, candidate.path.name)
+        else:
+            self.put_back(candidate)
 
     def _is_same(self, candidate: Candidate) -> bool:
-        now = stamp(candidate.path.lstat())
+        now = stamp(os.lstat(candidate.path))
         if now.content == candidate.stamp.content or now.inode != candidate.stamp.inode:
             return now.content == candidate.stamp.content
         # Many writers end with a line break of its own, after the brace that made the file whole.
@@ -313,7 +281,7 @@ class Inbox:
         """Give up the claim: the file is offered again."""
         self._queue(candidate.place, candidate.path.name)
 
-    def _free_stuck(self) -> None:
+    def _free_stuck(self) -> Iterator[None]:
         for (place, name), before in list(self._stuck.items()):
             try:
                 changed = stamp((self._places[place].folder / name).lstat()) != before
@@ -322,3 +290,4 @@ class Inbox:
             if changed:
                 del self._stuck[(place, name)]
                 self._queue(place, name)
+            yield

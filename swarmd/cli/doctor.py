@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from swarmd.audit.pretty import clean
-from swarmd.cli.checks import Check, confinement, installation, machine, models, run_checks
+from swarmd.cli.checks import Check, confinement, files, installation, machine, models, run_checks
 from swarmd.cli.checks.check import Probe
 from swarmd.cli.context import Context, pass_context
 from swarmd.cli.exit_codes import ExitCode
@@ -55,9 +55,10 @@ def _probes(context: Context) -> Iterator[Probe]:
     yield "python", machine.check_python
     yield "git", machine.check_git
     yield "home", lambda: installation.check_home(home)
-    yield "inotify", machine.check_inotify
     yield "settings", lambda: installation.check_settings(context)
     settings = _settings(context)
+    yield "file system", lambda: files.check_file_system(home, settings.daemon)
+    yield "inotify", files.check_inotify
     yield "agents", lambda: installation.check_agents(home, settings.models)
     yield "daemon", lambda: installation.check_daemon(home)
     yield "audit", lambda: installation.check_audit(home)

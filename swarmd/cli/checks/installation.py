@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection
-from pathlib import Path
 
 from swarmd.audit.pretty import clean
 from swarmd.cli.checks.check import Check
@@ -14,15 +12,9 @@ from swarmd.home import Home
 
 __all__ = ["check_agents", "check_audit", "check_daemon", "check_home", "check_settings"]
 
-REMOTE = re.compile(
-    r"nfs4?|cifs|smb3?|smbfs|9p|fuse\.(sshfs|s3fs|rclone)|drvfs|vboxsf|vmhgfs|afs|ceph|glusterfs"
-)
-"""File systems where locks, renames or change events do not work as on a local disk."""
-MOUNTS = Path("/proc/self/mounts")
 
-
-def check_home(home: Home, mounts: Path = MOUNTS) -> Check:
-    """Whether the home is there, ours, and on a disk of this machine."""
+def check_home(home: Home) -> Check:
+    """Whether the home is there, and ours."""
     root = home.root
     make = f"swarmd init {root}"
     if not home.bus.is_dir():
@@ -39,27 +31,7 @@ def check_home(home: Home, mounts: Path = MOUNTS) -> Check:
         return Check("home", "fail", f"{missing[0]} is missing", make)
     if root.stat().st_mode & 0o022:
         return Check("home", "fail", f"other users may write to {root}", f"chmod go-w {root}")
-    kind = _file_system(root, mounts)
-    if REMOTE.fullmatch(kind):
-        return Check(
-            "home", "fail", f"{root} is on {kind}: locks and file events fail there", "--home on a local disk"
-        )
-    return Check("home", "ok", f"{root} ({kind or 'file system unknown'})")
-
-
-def _file_system(root: Path, mounts: Path) -> str:
-    """The type of the file system that holds ``root``; empty when it is not known."""
-    try:
-        entries = [line.split() for line in mounts.read_text().splitlines()]
-    except OSError:
-        return ""
-    resolved = root.resolve()
-    found = [(len(entry[1]), entry[2]) for entry in entries if resolved.is_relative_to(_unescape(entry[1]))]
-    return max(found, default=(0, ""), key=lambda item: item[0])[1]
-
-
-def _unescape(path: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
+    return Check("home", "ok", str(root))
 
 
 def check_settings(context: Context) -> Check:

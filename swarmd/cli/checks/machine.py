@@ -1,4 +1,4 @@
-"""Checks of the machine: Python, git, disk, memory, inotify."""
+"""Checks of the machine: Python, git, disk, memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from swarmd.cli.checks.check import Check
 
-__all__ = ["check_disk", "check_git", "check_inotify", "check_memory", "check_python"]
+__all__ = ["check_disk", "check_git", "check_memory", "check_python"]
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_GIT = (2, 39)
@@ -19,9 +19,6 @@ LEAST_DISK = 1 << 30
 GOOD_DISK = 5 << 30
 GOOD_MEMORY = 3 << 30
 """The default models and their contexts need about 2 GiB."""
-LEAST_WATCHES = 8192
-LEAST_INSTANCES = 64
-INOTIFY = Path("/proc/sys/fs/inotify")
 
 
 def check_python() -> Check:
@@ -74,16 +71,3 @@ def check_memory() -> Check:
     if memory.available < GOOD_MEMORY:
         return Check("memory", "warn", detail, "End other programs, or use smaller models in swarmd.toml.")
     return Check("memory", "ok", detail)
-
-
-def check_inotify(limits: Path = INOTIFY) -> Check:
-    """How many folders may be watched. Beyond it the sweep still finds what is dropped, only later."""
-    if not limits.is_dir():
-        return Check("inotify", "warn", "not known on this system", "Requests are found by the sweep alone.")
-    for name, least in (("max_user_watches", LEAST_WATCHES), ("max_user_instances", LEAST_INSTANCES)):
-        value = int((limits / name).read_text())
-        if value < least:
-            return Check(
-                "inotify", "warn", f"{name} is {value}", f"sudo sysctl fs.inotify.{name}={least * 8}"
-            )
-    return Check("inotify", "ok", f"{int((limits / 'max_user_watches').read_text()):,} watches")

@@ -47,7 +47,7 @@ def test_what_is_no_command_becomes_a_dead_letter(home: Home) -> None:
     letter = control.take()
     assert isinstance(letter, DeadLetter)
     assert (letter.code, letter.field) == ("E-COMMAND-VALUE", "command")
-    assert "'cancel', 'pause', 'resume' or 'reload'" in letter.message
+    assert "'cancel', 'retry', 'pause', 'resume' or 'reload'" in letter.message
     assert deadletter.listing(home) == [letter]
     assert list(home.control.iterdir()) == []
     (home.control / "link.json").symlink_to("/etc/passwd")
@@ -63,6 +63,7 @@ def test_what_is_no_command_becomes_a_dead_letter(home: Home) -> None:
     ("data", "code"),
     [
         (b'{"command": "cancel"}', "E-COMMAND-MISSING"),
+        (b'{"command": "retry"}', "E-COMMAND-MISSING"),
         (b'{"comand": "pause"}', "E-COMMAND-MISSING"),
         (b'{"command": "cancel", "request_id": "../x"}', "E-COMMAND-VALUE"),
         (b'{"command": "cancel", "id": "x"}', "E-COMMAND-FIELD"),

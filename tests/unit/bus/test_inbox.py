@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from swarmd.bus import inbox as inbox_module
+from swarmd.bus import sweep
 from swarmd.bus.inbox import Candidate, Inbox, request_places
 from swarmd.config import DaemonSettings
 from swarmd.home import Home
+from swarmd.messages import Priority
 from swarmd.testing import FakeClock
 
 GOOD = b'{"user_request": "x"}'
@@ -445,3 +449,166 @@ def test_the_same_file_keeps_its_source_id_and_another_has_its_own(home: Home, i
     first, second = taken(inbox)
     inbox.put_back(first)
     assert next(taken(inbox)).source_id == first.source_id != second.source_id
+
+
+def test_files_of_one_tick_go_in_the_order_of_their_events(home: Home, inbox: Inbox) -> None:
+    for name in "dbac":
+        drop(home, f"high/{name}", at=7)
+        inbox.hint(1, name)
+    drop(home, "high/0", at=6)
+    inbox.hint(1, "0")
+    drop(home, "high/later", at=1000)
+    inbox.hint(1, "later")
+    assert names(inbox) == ["0", "d", "b", "a", "c", "later"]
+
+
+# --- many at once
+
+
+def run(inbox: Inbox, limit: int) -> list[Candidate]:
+    return asyncio.run(inbox.next_batch(limit))
+
+
+def test_a_batch_holds_all_that_is_ready_in_order_and_no_more(home: Home, inbox: Inbox) -> None:
+    for number in range(10):
+        drop(home, f"low/{number}", at=number)
+    drop(home, "critical/half", b"{")
+    drop(home, "critical/z", at=99)
+    inbox.sweep()
+    assert [candidate.path.name for candidate in run(inbox, 4)] == ["z", "0", "1", "2"]
+    assert [candidate.path.name for candidate in run(inbox, 64)] == list("3456789")
+    assert not any(inbox.depths().values())
+
+
+def test_the_end_of_a_claim_costs_one_look_and_one_unlink(
+    home: Home, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(home, "high/a")
+    inbox.sweep()
+    candidate = next(taken(inbox))
+    calls: list[str] = []
+    for name in ("lstat", "stat", "open", "unlink", "scandir", "rename"):
+        real = getattr(os, name)
+        monkeypatch.setattr(
+            os, name, lambda *a, real=real, name=name, **k: calls.append(name) or real(*a, **k)
+        )
+    inbox.done(candidate)
+    assert calls == ["lstat", "unlink"]
+    assert not candidate.path.exists()
+
+
+def test_a_file_that_cannot_be_removed_is_not_taken_again(
+    home: Home, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = drop(home, "high/a")
+    inbox.sweep()
+
+    def refuse(_: object) -> None:
+        raise PermissionError(errno.EPERM, "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        inbox.done(next(taken(inbox)))
+    inbox.sweep()
+    assert inbox.take() is None
+    path.write_bytes(b'{"user_request": "other"}')
+    inbox.sweep()
+    assert [again.data for again in taken(inbox)] == [b'{"user_request": "other"}']
+
+
+def test_a_file_from_the_future_cannot_wait_for_ever(home: Home, inbox: Inbox) -> None:
+    now = time.time_ns()
+    drop(home, "high/future", at=now + 10**9 * 86_400 * 365)
+    drop(home, "high/soon", at=now + 10**9 * 30)
+    drop(home, "high/later", at=now + 10**9 * 3600)
+    inbox.sweep()
+    candidates = list(taken(inbox))
+    assert candidates[0].path.name == "soon"
+    assert max(c.arrival for c in candidates) < time.time_ns() + 10**9 * 61
+
+
+def test_a_long_first_listing_offers_the_oldest_of_what_it_has_found(
+    home: Home, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The highest priority is listed first; what is offered is in order among all that was listed."""
+    Inbox(request_places(home), DaemonSettings(), clock).sweep()
+    for number in range(40):
+        drop(home, f"low/{number:02}", at=number)
+        drop(home, f"critical/{number:02}", at=number)
+        drop(home, f"loose-{number:02}", at=number)
+    monkeypatch.setattr(sweep, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(sweep, "_SLICE_S", 0.0)  # the loop turns after every name
+
+    async def scenario() -> tuple[dict[Priority, int], list[Candidate]]:
+        inbox = Inbox(request_places(home), DaemonSettings(), clock)
+        await inbox.start()
+        at_first = inbox.depths()
+        got = []
+        while len(got) < 120:
+            got += await inbox.next_batch(1)
+        await inbox.stop()
+        return at_first, got
+
+    at_first, got = asyncio.run(scenario())
+    assert at_first["critical"] < 40
+    assert at_first["low"] == 0
+    assert len({candidate.path for candidate in got}) == 120
+    expected = ["critical"] * 40 + ["normal"] * 40 + ["low"] * 40
+    assert [candidate.priority for candidate in got] == expected
+
+
+def test_a_short_first_listing_is_complete_before_the_first_offer(home: Home, clock: FakeClock) -> None:
+    Inbox(request_places(home), DaemonSettings(), clock).sweep()
+    for number in range(300):
+        drop(home, f"normal/{number:03}", at=1000 - number)
+
+    async def scenario() -> list[Candidate]:
+        inbox = Inbox(request_places(home), DaemonSettings(), clock)
+        await inbox.start()
+        got = await inbox.next_batch(500)
+        await inbox.stop()
+        return got
+
+    got = asyncio.run(scenario())
+    assert [candidate.path.name for candidate in got] == [f"{number:03}" for number in reversed(range(300))]
+
+
+def test_a_listing_that_fails_for_good_is_told_to_who_waits(
+    home: Home, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> None:
+        raise MemoryError
+
+    async def scenario() -> None:
+        inbox = Inbox(request_places(home), DaemonSettings(), clock)
+        monkeypatch.setattr(inbox_module.os, "scandir", break_down)
+        await inbox.start()
+        await inbox.next_batch(1)
+
+    with pytest.raises(MemoryError):
+        asyncio.run(scenario())
+
+
+def test_who_always_finds_files_lets_the_loop_turn(home: Home, inbox: Inbox) -> None:
+    """Else the event that tells of a more urgent file would never be heard."""
+    for number in range(5):
+        drop(home, f"low/{number}")
+    inbox.sweep()
+
+    async def scenario() -> list[str]:
+        drop(home, "critical/z")
+        asyncio.get_running_loop().call_soon(inbox.hint, 0, "z")
+        return [(await inbox.next_ready()).path.name for _ in range(2)]
+
+    assert asyncio.run(scenario())[0] == "z"
+
+
+def test_a_priority_that_is_passed_over_again_and_again_has_its_turn(inbox: Inbox, home: Home) -> None:
+    patience = inbox_module.PATIENCE
+    for number in range(3 * patience):
+        drop(home, f"critical/c{number:03d}")
+    for number in range(2):
+        drop(home, f"low/l{number}")
+    inbox.sweep()
+    claimed = [candidate.priority for candidate in taken(inbox)]
+    assert [n for n, rank in enumerate(claimed) if rank == "low"] == [patience, 2 * patience + 1]

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from swarmd.audit.chain import Chain
+from swarmd.bus.filesystem import FileSystem
 from swarmd.cli import doctor
-from swarmd.cli.checks import Check, confinement, installation, machine, models, run_checks
+from swarmd.cli.checks import Check, confinement, files, installation, machine, models, run_checks
 from swarmd.cli.context import Context
 from swarmd.cli.exit_codes import ExitCode
-from swarmd.config import ModelSettings, OllamaSettings, Settings, TierSettings
+from swarmd.config import DaemonSettings, ModelSettings, OllamaSettings, Settings, TierSettings
 from swarmd.errors import SandboxError
 from swarmd.home import Home
 
@@ -89,19 +90,43 @@ def test_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, state:
     assert machine.check_disk(tmp_path / "not" / "yet").state == state
 
 
+def inotify(folder: Path, watches: int, instances: int, used: int = 0) -> Check:
+    """What the check says where a process of ours holds ``used`` instances with one watch each."""
+    limits, process = folder / "limits", folder / "proc" / "7"
+    limits.mkdir()
+    (limits / "max_user_watches").write_text(f"{watches}\n")
+    (limits / "max_user_instances").write_text(f"{instances}\n")
+    (process / "fd").mkdir(parents=True)
+    (process / "fdinfo").mkdir()
+    (process / "fd" / "999").symlink_to("/dev/null")
+    for number in range(used):
+        (process / "fd" / str(number)).symlink_to("anon_inode:inotify")
+        (process / "fdinfo" / str(number)).write_text("pos:\t0\ninotify wd:1 ino:2 mask:3c8\n")
+    return files.check_inotify(limits, folder / "proc")
+
+
 @pytest.mark.parametrize(
-    ("watches", "instances", "state"), [(65536, 128, "ok"), (100, 128, "warn"), (65536, 8, "warn")]
+    ("watches", "instances", "used", "state", "says"),
+    [
+        (65536, 128, 5, "ok", "5 of 65,536 watches and 5 of 128 instances are used"),
+        (100, 128, 0, "warn", "only 100 watches are allowed, 0 are used"),
+        (65536, 8, 0, "warn", "only 8 instances are allowed, 0 are used"),
+        (65536, 128, 110, "warn", "only 128 instances are allowed, 110 are used"),
+        (65536, 128, 127, "warn", "127 of 128 instances are used up: folders are listed"),
+    ],
 )
-def test_inotify(tmp_path: Path, watches: int, instances: int, state: str) -> None:
-    (tmp_path / "max_user_watches").write_text(f"{watches}\n")
-    (tmp_path / "max_user_instances").write_text(f"{instances}\n")
-    check = machine.check_inotify(tmp_path)
-    assert check.state == state
+def test_inotify(tmp_path: Path, watches: int, instances: int, used: int, state: str, says: str) -> None:
+    check = inotify(tmp_path, watches, instances, used)
+    assert (check.state, check.detail[: len(says)]) == (state, says)
     assert bool(check.fix.startswith("sudo sysctl fs.inotify.")) == (state == "warn")
 
 
+def test_inotify_of_the_running_system_is_counted() -> None:
+    assert "used" in files.check_inotify().detail
+
+
 def test_inotify_that_is_not_there(tmp_path: Path) -> None:
-    assert machine.check_inotify(tmp_path / "none").state == "warn"
+    assert files.check_inotify(tmp_path / "none").state == "warn"
 
 
 def test_python_and_memory_are_told() -> None:
@@ -133,23 +158,30 @@ def test_a_home_with_a_missing_folder_fails(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "state"), [("ext4", "ok"), ("tmpfs", "ok"), ("nfs4", "fail"), ("cifs", "fail"), ("9p", "fail")]
+    ("system", "daemon", "state", "says"),
+    [
+        (FileSystem("ext4", True), {}, "ok", "ext4: locks hold"),
+        (FileSystem("", True), {}, "ok", "an unknown file system: locks hold"),
+        (FileSystem("nfs4", False), {}, "warn", "nfs4 does not tell of files dropped from elsewhere"),
+        (FileSystem("ext4", True), {"watch": "sweep"}, "ok", "ext4; folders are listed twice a second"),
+        (FileSystem("overlay", True, True), {}, "warn", "overlay: what is dropped from outside"),
+    ],
 )
-def test_a_home_on_a_network_disk_fails(home: Home, tmp_path: Path, kind: str, state: str) -> None:
-    mounts = tmp_path / "mounts"
-    mounts.write_text(
-        f"rootfs / ext4 rw 0 0\nserver:/x {home.root.parent} {kind} rw 0 0\nproc /proc proc rw 0 0\n"
-    )
-    assert installation.check_home(home, mounts).state == state
+def test_the_file_system_of_the_home(
+    home: Home, system: FileSystem, daemon: dict[str, str], state: str, says: str
+) -> None:
+    before = sorted(home.root.rglob("*"))
+    check = files.check_file_system(home, DaemonSettings.model_validate(daemon), system)
+    assert (check.state, check.detail[: len(says)]) == (state, says)
+    assert bool(check.fix) == (state == "warn")
+    assert sorted(home.root.rglob("*")) == before
 
 
-def test_mount_points_with_spaces_are_understood(tmp_path: Path) -> None:
-    root = tmp_path / "my home"
-    mounts = tmp_path / "mounts"
-    mounts.write_text(
-        f"rootfs / ext4 rw 0 0\nserver:/x {str(root).replace(' ', chr(92) + '040')} nfs rw 0 0\n"
-    )
-    assert installation._file_system(root, mounts) == "nfs"
+def test_a_home_where_locks_fail_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "lock_trouble", lambda folder: "flock fails with no locks available")
+    check = files.check_file_system(home, DaemonSettings(), FileSystem("nfs", False))
+    assert (check.state, "where locks fail: flock" in check.detail) == ("fail", True)
+    assert "local disk" in check.fix
 
 
 def test_settings_that_are_wrong_name_the_field(home: Home) -> None:
