@@ -7,6 +7,7 @@ kernel may have dropped the pages and reports the error only once: the process m
 
 from __future__ import annotations
 
+import ctypes
 import os
 import stat
 from collections.abc import Iterable, Mapping
@@ -17,11 +18,14 @@ from swarmd.clock import short_id
 __all__ = [
     "FsyncFailedError",
     "append",
+    "create_group",
     "make_dirs",
+    "overwrite",
     "read_regular",
     "remove",
     "sync",
     "sync_dir",
+    "sync_file_system",
     "truncate",
     "write",
     "write_all",
@@ -52,6 +56,27 @@ def sync_dir(path: Path) -> None:
         os.close(fd)
 
 
+def sync_file_system(path: Path) -> None:
+    """Make everything on the file system of ``path`` survive power loss. Raises FsyncFailedError.
+
+    It takes as long as the disk needs for whatever anybody has written there: call it in a thread.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _syncfs(fd)
+    finally:
+        os.close(fd)
+
+
+def _syncfs(fd: int) -> None:
+    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if call is None:  # macOS has none
+        os.sync()
+    elif call(fd) != 0:
+        number = ctypes.get_errno()
+        raise FsyncFailedError(number, f"syncfs failed: {os.strerror(number)}")
+
+
 def write(path: Path, data: bytes, *, durable: bool = True, mode: int = 0o600) -> None:
     """Replace ``path`` by ``data`` in one step.
 
@@ -59,6 +84,41 @@ def write(path: Path, data: bytes, *, durable: bool = True, mode: int = 0o600) -
     for views that can be rebuilt.
     """
     write_group({path: data}, durable=durable, mode=mode)
+
+
+def create_group(files: Mapping[Path, bytes], *, mode: int = 0o600) -> None:
+    """Write several files without a sync. One that is new is written in its place: right where nobody
+    may read it before more has happened; one that is there is replaced in one step. Folders are made
+    where they are missing. When one cannot be written, what is new of the others goes away again.
+    """
+    made: list[Path] = []
+    old: dict[Path, bytes] = {}
+    try:
+        for path, data in files.items():
+            try:
+                fd = _create(path, mode)
+            except FileExistsError:
+                old[path] = data
+                continue
+            made.append(path)
+            try:
+                write_all(fd, data)
+            finally:
+                os.close(fd)
+        write_group(old, durable=False, mode=mode)
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _create(path: Path, mode: int) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, mode)
+    except FileNotFoundError:
+        make_dirs(path.parent)
+        return os.open(path, flags, mode)
 
 
 def write_group(files: Mapping[Path, bytes], *, durable: bool = True, mode: int = 0o600) -> None:
@@ -98,6 +158,14 @@ def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def overwrite(fd: int, data: bytes, offset: int) -> None:
+    """Write all of ``data`` into an open file at ``offset``, however short the single writes are."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
 
 
 def append(fd: int, lines: Iterable[bytes], *, durable: bool = True) -> None:

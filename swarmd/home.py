@@ -7,12 +7,12 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 
 from swarmd import durable
 from swarmd.errors import ConfigError
-from swarmd.messages import PRIORITIES
 
 __all__ = ["MARKER", "Home", "find", "init", "register", "registered", "seed_folder"]
 
@@ -30,100 +30,110 @@ class Home:
 
     root: Path
 
-    @property
+    @cached_property
     def settings_file(self) -> Path:
         return self.root / MARKER
 
-    @property
+    @cached_property
     def agents(self) -> Path:
         return self.root / "agents"
 
-    @property
+    @cached_property
     def bus(self) -> Path:
         return self.root / "bus"
 
-    @property
+    @cached_property
     def inbox(self) -> Path:
         return self.bus / "inbox"
 
-    @property
+    @cached_property
     def control(self) -> Path:
         return self.bus / "control"
 
-    @property
+    @cached_property
     def active(self) -> Path:
         return self.bus / "active"
 
-    @property
+    @cached_property
     def tasks(self) -> Path:
         return self.bus / "tasks"
 
-    @property
+    @cached_property
     def spools(self) -> Path:
         return self.bus / "agents"
 
-    @property
+    @cached_property
     def outbox(self) -> Path:
         return self.bus / "outbox"
 
-    @property
+    @cached_property
     def done(self) -> Path:
         return self.bus / "done"
 
-    @property
+    @cached_property
+    def wal(self) -> Path:
+        """The write-ahead files."""
+        return self.bus / "wal"
+
+    @cached_property
+    def status_file(self) -> Path:
+        """What the running daemon says of itself."""
+        return self.bus / "status.json"
+
+    @cached_property
     def deadletter(self) -> Path:
         return self.bus / "deadletter"
 
-    @property
+    @cached_property
     def council(self) -> Path:
         return self.root / "council"
 
-    @property
+    @cached_property
     def keys(self) -> Path:
         return self.council / "keys"
 
-    @property
+    @cached_property
     def registry_file(self) -> Path:
         return self.keys / "agents-registry.json"
 
-    @property
+    @cached_property
     def active_agents_file(self) -> Path:
         return self.keys / "active-agents.json"
 
-    @property
+    @cached_property
     def warrants(self) -> Path:
         return self.council / "warrants"
 
-    @property
+    @cached_property
     def knowledge(self) -> Path:
         return self.root / "knowledge"
 
-    @property
+    @cached_property
     def logs(self) -> Path:
         return self.root / "logs"
 
-    @property
+    @cached_property
     def master_log(self) -> Path:
         return self.logs / "master.jsonl"
 
-    @property
+    @cached_property
     def models_log(self) -> Path:
         return self.logs / "models.jsonl"
 
-    @property
+    @cached_property
     def workspaces(self) -> Path:
         return self.root / "workspaces"
 
-    @property
+    @cached_property
     def lock_file(self) -> Path:
         return self.root / ".swarmd.lock"
 
-    @property
+    @cached_property
     def daemon_file(self) -> Path:
         """Who holds the lock: pid, start time, boot id, when it started."""
         return self.root / ".swarmd.daemon.json"
 
-    @property
+    @cached_property
     def console_log(self) -> Path:
         """What a daemon in the background printed: only of interest when it did not start."""
         return self.logs / "daemon.out"
@@ -146,6 +156,8 @@ class Home:
 
     def folders(self) -> list[Path]:
         """Every folder that a home always has."""
+        from swarmd.messages import PRIORITIES  # 150 ms that "swarmd status" need not wait for
+
         return [
             *(self.inbox / priority for priority in PRIORITIES),
             self.agents,

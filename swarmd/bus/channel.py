@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 import threading
@@ -68,26 +69,27 @@ class Channel:
 
         Raises ChannelClosedError at the end, after everything that was sent before it.
         """
+        if self._decoder.frames:
+            return self._decoder.frames.popleft()
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._decoder.frames:
             if self._decoder.ended:
                 raise self._decoder.ended
-            try:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self._wait(select.POLLIN, left):
+                return None
+            with contextlib.suppress(BlockingIOError):
                 self._decoder.read(self._sock)
-            except BlockingIOError:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return None
-                self._wait(select.POLLIN, left)
         return self._decoder.frames.popleft()
 
-    def _wait(self, event: int, timeout: float | None) -> None:
+    def _wait(self, event: int, timeout: float | None) -> bool:
+        """Whether ``event`` came before ``timeout`` seconds were over."""
         fd = self._sock.fileno()
         if fd < 0:
             raise ChannelClosedError("the channel is closed")
         poller = select.poll()
         poller.register(fd, event)
-        poller.poll(None if timeout is None else timeout * 1000)
+        return bool(poller.poll(None if timeout is None else timeout * 1000))
 
     def close(self) -> None:
         """Close the socket and every descriptor that was received but not taken. May be repeated."""
@@ -98,11 +100,23 @@ class Channel:
 class _Outgoing:
     """A frame on its way out."""
 
-    def __init__(self, data: bytes, fds: Sequence[int], sent: asyncio.Future[None]) -> None:
+    __slots__ = ("begun", "data", "fds", "sent")
+
+    def __init__(self, data: bytes, fds: Sequence[int]) -> None:
         self.data = memoryview(data)
         self.fds = fds
         self.begun = False
-        self.sent = sent
+        self.sent: asyncio.Future[None] | None = None
+        """Somebody waits for it."""
+
+    def end(self, error: ChannelClosedError | None) -> None:
+        """It is out, or will never be."""
+        if self.sent is None or self.sent.done():
+            return
+        if error is None:
+            self.sent.set_result(None)
+        else:
+            self.sent.set_exception(error)
 
 
 class AsyncChannel:
@@ -117,8 +131,9 @@ class AsyncChannel:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._decoder = Decoder(max_fds)
-        self._arrived = asyncio.Event()
+        self._receivers: list[asyncio.Future[None]] = []
         self._reading = False
+        self._writing = False
         self._outgoing: deque[_Outgoing] = deque()
         self._write_error: ChannelClosedError | None = None
         self._resume()
@@ -130,12 +145,12 @@ class AsyncChannel:
         sent at all or still completed behind the caller's back, never cut. Raises as
         ``Channel.send`` does.
         """
-        frame = _Outgoing(encode(message, fds), tuple(fds), self._loop.create_future())
-        if self._write_error:
-            raise self._write_error
-        self._outgoing.append(frame)
-        if len(self._outgoing) == 1 and self._flush():
+        frame = self._enqueue(encode(message, fds), tuple(fds))
+        if frame is None:
+            if self._write_error:
+                raise self._write_error
             return
+        frame.sent = self._loop.create_future()
         try:
             await frame.sent
         except asyncio.CancelledError:
@@ -144,8 +159,26 @@ class AsyncChannel:
                 self._outgoing.remove(frame)
             raise
 
-    def _flush(self) -> bool:
-        """Write what fits; true when nothing is left. Errors go to the frames' senders."""
+    def post(self, message: dict[str, Any]) -> None:
+        """As ``send`` without descriptors, but nobody waits: what a dead peer does not get is dropped.
+
+        Raises AgentError for a message that is too long. For short messages only: what the other end
+        does not read stays in memory.
+        """
+        self._enqueue(encode(message, ()), ())
+
+    def _enqueue(self, data: bytes, fds: Sequence[int]) -> _Outgoing | None:
+        """Write a frame; what cannot be written yet comes back and waits its turn."""
+        if self._write_error:
+            return None
+        frame = _Outgoing(data, fds)
+        self._outgoing.append(frame)
+        if len(self._outgoing) == 1:
+            self._flush()
+        return frame if self._outgoing else None
+
+    def _flush(self) -> None:
+        """Write what fits. Errors go to the frames' senders."""
         try:
             while self._outgoing:
                 frame = self._outgoing[0]
@@ -153,26 +186,28 @@ class AsyncChannel:
                 frame.begun, frame.data = True, frame.data[count:]
                 if not frame.data:
                     self._outgoing.popleft()
-                    if not frame.sent.done():
-                        frame.sent.set_result(None)
+                    frame.end(None)
         except BlockingIOError:
-            self._loop.add_writer(self._sock, self._flush)
-            return False
+            if not self._writing:
+                self._loop.add_writer(self._sock, self._flush)
+                self._writing = True
         except ChannelClosedError as error:
             self._stop_writing(error)
-            return False
-        self._loop.remove_writer(self._sock)
-        return True
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is left to be written."""
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._sock)
 
     def _stop_writing(self, error: ChannelClosedError) -> None:
         # Reading goes on: what the other end sent before it died still counts.
         self._write_error = self._write_error or error
-        if self._sock.fileno() >= 0:
-            self._loop.remove_writer(self._sock)
+        self._rest()
         while self._outgoing:
-            frame = self._outgoing.popleft()
-            if not frame.sent.done():
-                frame.sent.set_exception(error)
+            self._outgoing.popleft().end(error)
 
     async def receive(self) -> Frame:
         """The next message and its descriptors; a cancelled call loses none.
@@ -182,10 +217,11 @@ class AsyncChannel:
         while not self._decoder.frames:
             if self._decoder.ended:
                 raise self._decoder.ended
-            self._arrived.clear()
-            await self._arrived.wait()
+            waiter = self._loop.create_future()
+            self._receivers.append(waiter)
+            await waiter
         frame = self._decoder.frames.popleft()
-        if not self._decoder.ended and len(self._decoder.frames) < _BACKLOG:
+        if not self._reading and not self._decoder.ended and len(self._decoder.frames) < _BACKLOG:
             self._resume()
         return frame
 
@@ -207,7 +243,13 @@ class AsyncChannel:
         if self._decoder.ended or len(self._decoder.frames) >= _BACKLOG:
             self._pause()
         if self._decoder.ended or self._decoder.frames:
-            self._arrived.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        receivers, self._receivers = self._receivers, []
+        for waiter in receivers:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def close(self) -> None:
         """Close the socket and every descriptor that was received but not taken. May be repeated.
@@ -219,5 +261,5 @@ class AsyncChannel:
         self._stop_writing(error)
         self._decoder.close()
         self._decoder.ended = self._decoder.ended or error
-        self._arrived.set()
+        self._wake()
         self._sock.close()

@@ -35,6 +35,7 @@ Frame = tuple[dict[str, Any], list[int]]
 _HEADER = struct.Struct("!IB")
 _CHUNK = 64 * 1024
 _FD = array.array("i").itemsize
+_ANCILLARY = socket.CMSG_SPACE((MAX_FDS + 1) * _FD)
 _RECEIVE_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 
@@ -57,8 +58,10 @@ def encode(message: dict[str, Any], fds: Sequence[int]) -> bytes:
 
 def send_some(sock: socket.socket, data: memoryview, fds: Sequence[int]) -> int:
     """Send what fits without waiting; the first byte takes ``fds`` along. Raises BlockingIOError."""
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     try:
+        if not fds:
+            return sock.send(data, _SEND_FLAGS)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         return sock.sendmsg([data], rights, _SEND_FLAGS)
     except BlockingIOError:
         raise
@@ -91,9 +94,7 @@ class Decoder:
 
     def _read(self, sock: socket.socket) -> None:
         try:
-            data, ancillary, flags, _ = sock.recvmsg(
-                _CHUNK, socket.CMSG_SPACE((MAX_FDS + 1) * _FD), _RECEIVE_FLAGS
-            )
+            data, ancillary, flags, _ = sock.recvmsg(_CHUNK, _ANCILLARY, _RECEIVE_FLAGS)
         except BlockingIOError:
             raise
         except OSError as error:

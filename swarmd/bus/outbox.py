@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -14,7 +17,18 @@ from swarmd.errors import SwarmdError
 from swarmd.home import Home
 from swarmd.messages import AcceptedRequest, Result, dump, load
 
-__all__ = ["archive", "done_folders", "find_done", "find_request", "read", "result_file", "wait", "write"]
+__all__ = [
+    "archive",
+    "done_folders",
+    "find_done",
+    "find_request",
+    "put",
+    "read",
+    "result_file",
+    "take_back",
+    "wait",
+    "write",
+]
 
 _MAX_RESULT = 64 * 1024 * 1024
 
@@ -29,16 +43,25 @@ def write(home: Home, result: Result, *, durable_write: bool = True) -> Path:
 
     Raises SwarmdError, code E-RESULT-EXISTS. There is one writer, who holds the home's lock.
     """
-    path, data = result_file(home, result.request_id), dump(result)
-    durable.make_dirs(path.parent)
+    return put(home, result.request_id, dump(result), durable_write=durable_write)
+
+
+def put(home: Home, request_id: str, data: bytes, *, durable_write: bool = False) -> Path:
+    """As ``write``, with the result's bytes as they were committed."""
+    path = result_file(home, request_id)
+    with contextlib.suppress(OSError):
+        if not durable_write:
+            os.link(home.request_folder(request_id) / "result.json", path)
+            return path
     try:
         if durable.read_regular(path, _MAX_RESULT) == data:
             return path
     except FileNotFoundError:
+        durable.make_dirs(path.parent)
         durable.write(path, data, durable=durable_write)
         return path
     raise SwarmdError(
-        f"{result.request_id} already has another result",
+        f"{request_id} already has another result",
         code="E-RESULT-EXISTS",
         hint=f"A request ends once: compare {path} with the log.",
     )
@@ -86,13 +109,41 @@ def archive(home: Home, request_id: str, day: date) -> Path:
     It may be repeated: one that was moved before is found. Raises FileNotFoundError when there never
     was one, and OSError when another folder is in the way.
     """
-    source = home.request_folder(request_id)
-    if not source.is_dir() and (earlier := find_done(home, request_id)):
-        return earlier
-    target = home.done / day.isoformat() / request_id
-    durable.make_dirs(target.parent)
-    source.rename(target)
+    source, target = home.request_folder(request_id), home.done / day.isoformat() / request_id
+    try:
+        source.rename(target)
+    except FileNotFoundError:
+        if not source.is_dir():
+            if earlier := find_done(home, request_id):
+                return earlier
+            raise
+        durable.make_dirs(target.parent)
+        source.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        _merge(source, target)
     return target
+
+
+def _merge(source: Path, target: Path) -> None:
+    """What was put back into ``source`` after power loss belongs to a folder that had moved already."""
+    for entry in list(source.iterdir()):
+        if entry.is_dir() and (target / entry.name).is_dir():
+            _merge(entry, target / entry.name)
+        else:
+            entry.replace(target / entry.name)
+    source.rmdir()
+
+
+def take_back(home: Home, request_id: str) -> None:
+    """Make an ended request active again: its folder moves back and its result goes away. It may be
+    repeated."""
+    if (folder := find_done(home, request_id)) is not None:
+        durable.make_dirs(home.active)
+        folder.rename(home.request_folder(request_id))
+    durable.remove(result_file(home, request_id))
+    durable.remove(home.request_folder(request_id) / "result.json")
 
 
 def done_folders(home: Home) -> Iterator[Path]:

@@ -26,6 +26,7 @@ _MAX_PACKET = 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.json")
 _AGENT_ID = re.compile(r"[a-z][a-z0-9-]{0,31}\.[0-9]{1,9}")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -73,6 +74,8 @@ class AgentSpool:
         self.root = home.spools / agent_id
         self.incoming = self.root / "in"
         self.outgoing = self.root / "out"
+        self._names: set[str] = set()
+        """Files that were written or read here and are there still."""
 
     def create(self) -> None:
         """Make the folders, empty and open to this user only."""
@@ -80,11 +83,28 @@ class AgentSpool:
         durable.make_dirs(self.root, self.incoming, self.outgoing)
 
     def write_order(self, order: Order) -> str:
-        """Write ``order`` for the agent and return the file's name."""
+        """Write ``order`` for the agent and return the file's name.
+
+        Nobody reads it before the agent is told of it, so that it is written in place. Raises AgentError
+        for an id that is none, and OSError when the disk does not take it; nothing is left of it then.
+        """
         name = f"{order.order_id}.json"
         if not _NAME.fullmatch(name):
             raise AgentError(f"{printable(order.order_id)!r} is no order id", code="E-AGENT-ORDER")
-        durable.write(self.incoming / name, dump(order), durable=False)
+        path, data = f"{self.incoming}/{name}", dump(order)
+        try:
+            fd = os.open(path, _NEW, 0o600)
+        except FileExistsError:  # what an earlier try left
+            os.unlink(path)  # noqa: PTH108
+            fd = os.open(path, _NEW, 0o600)
+        try:
+            durable.write_all(fd, data)
+        except BaseException:
+            os.unlink(path)  # noqa: PTH108
+            raise
+        finally:
+            os.close(fd)
+        self._names.add(name)
         return name
 
     def read_proposal(self, name: str) -> Proposal:
@@ -94,6 +114,7 @@ class AgentSpool:
         """
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise self._broken(f"the name {printable(str(name))!r}")
+        self._names.add(name)
         try:
             return load(Proposal, self._read_out(name))
         except OSError as error:
@@ -117,18 +138,34 @@ class AgentSpool:
             fd = os.open(name, _FILE, dir_fd=folder)
         finally:
             os.close(folder)
-        with os.fdopen(fd, "rb") as file:
+        try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
                 raise OSError("it is not a plain file")
-            data = file.read(MAX_PROPOSAL + 1)
-        if len(data) > MAX_PROPOSAL:
-            raise OSError(f"it is larger than {MAX_PROPOSAL} bytes")
-        return data
+            if status.st_size > MAX_PROPOSAL:
+                raise OSError(f"it is larger than {MAX_PROPOSAL} bytes")
+            return _read_all(fd, status.st_size)
+        finally:
+            os.close(fd)
 
     def clear(self) -> None:
-        """Empty both folders: the packet is over. The folders themselves stay, because a confined
-        agent may use these very ones and no others that bear their names."""
+        """The packet is over: remove its order and its proposal, by the names under which they were
+        written or read here; all there is, where that does not find them.
+
+        The folders themselves stay, because a confined agent may use these very ones and no others that
+        bear their names. Raises OSError when something does not go away.
+        """
+        names, self._names = self._names, set()
+        try:
+            for name in names:
+                os.unlink(f"{self.incoming}/{name}")  # noqa: PTH108
+                os.unlink(f"{self.outgoing}/{name}")  # noqa: PTH108
+        except OSError:  # it was given another name, or is a folder
+            names = set()
+        if not names:
+            self._clear_all()
+
+    def _clear_all(self) -> None:
         for folder in (self.incoming, self.outgoing):
             for entry in list(folder.iterdir()) if folder.is_dir() else ():
                 if entry.is_dir() and not entry.is_symlink():
@@ -145,10 +182,24 @@ class AgentSpool:
         # First out of the way: what resists removal may not come back under this agent's name.
         aside = self.root.with_name(f".removed-{self.agent_id}-{short_id(8)}")
         self.root.rename(aside)
+        self.finish_removal(aside)
+
+    @staticmethod
+    def finish_removal(aside: Path) -> None:
+        """Remove a spool that is out of the way already. Raises OSError."""
         try:
             shutil.rmtree(aside)
         except (OSError, RecursionError):
             _remove_deep(aside)
+
+
+def _read_all(fd: int, size: int) -> bytes:
+    """As much as the file had when it was looked at: its writer may go on writing."""
+    parts, left = [], size
+    while left > 0 and (part := os.read(fd, left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def _remove_deep(root: Path) -> None:

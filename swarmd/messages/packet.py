@@ -88,10 +88,10 @@ class Order(Message):
     packet: Packet
     epoch: int
     user_request: str
-    snapshot: str
-    """Absolute path of the project's files to read; never to be written."""
-    survey: str
-    """Absolute path of the request's survey.json."""
+    snapshot: str = ""
+    """Absolute path of the project's files to read; never to be written. Empty: there is no project."""
+    survey: str = ""
+    """Absolute path of the request's survey.json; empty: there is none."""
     attempt: int
     sample: int
     tier: Tier

@@ -109,11 +109,13 @@ class DeadLetter(Message):
     message: str
     hint: str
     at: str
+    priority: Priority | None = None
+    """The inbox folder that it goes back to when it is tried again; absent: normal."""
 
 
 class Command(Message):
     """A file in bus/control/: what a user tells the running daemon."""
 
-    command: Literal["cancel", "pause", "resume", "reload"]
+    command: Literal["cancel", "retry", "pause", "resume", "reload"]
     request_id: RequestId | None = None
-    """The request that ``cancel`` means."""
+    """The request that ``cancel`` or ``retry`` means."""

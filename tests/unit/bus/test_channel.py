@@ -378,3 +378,25 @@ def test_closing_wakes_those_who_wait() -> None:
         other.close()
 
     asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+def test_what_is_posted_arrives_in_order_with_what_is_sent_and_a_dead_peer_is_no_error() -> None:
+    async def scenario() -> None:
+        left, right = await both()
+        left.post({"n": 0})
+        await left.send({"n": 1})
+        left.post({"n": 2, "text": "x" * 3_000_000})  # more than fits: the rest follows by itself
+        sending = asyncio.create_task(left.send({"n": 3}))
+        assert [(await right.receive())[0]["n"] for _ in range(4)] == [0, 1, 2, 3]
+        await sending
+        right.close()
+        for _ in range(3):
+            left.post({"late": True})
+        with pytest.raises(ChannelClosedError):
+            await left.send({"late": True})
+        left.close()
+        left.post({"later": True})
+
+    before = open_fds()
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+    assert open_fds() == before

@@ -187,3 +187,43 @@ def test_a_link_in_the_place_of_the_spool_is_removed_not_followed(tmp_path: Path
     spool.create()
     assert (precious / "file").read_text() == "kept"
     assert not spool.root.is_symlink()
+
+
+def test_after_an_answer_its_files_are_gone_and_the_folders_are_the_same(spool: AgentSpool) -> None:
+    name = spool.write_order(ORDER)
+    (spool.outgoing / name).write_bytes(dump(PROPOSAL))
+    folders = spool.incoming.stat().st_ino, spool.outgoing.stat().st_ino
+    again = AgentSpool(Home(spool.root.parents[2]), "coding.1")
+    again.read_proposal(name)
+    again.clear()
+    assert not list(spool.incoming.iterdir())
+    assert not list(spool.outgoing.iterdir())
+    assert (spool.incoming.stat().st_ino, spool.outgoing.stat().st_ino) == folders
+
+
+def test_an_answer_under_another_name_does_not_leave_the_order_behind(spool: AgentSpool) -> None:
+    spool.write_order(ORDER)
+    for name in ("other.json", "junk"):
+        (spool.outgoing / name).write_bytes(dump(PROPOSAL))
+    (spool.outgoing / "folder.json").mkdir()
+    again = AgentSpool(Home(spool.root.parents[2]), "coding.1")
+    again.read_proposal("other.json")
+    again.clear()
+    assert not list(spool.incoming.iterdir())
+    assert not list(spool.outgoing.iterdir())
+
+
+def test_an_order_is_written_again_after_a_try_that_failed(
+    spool: AgentSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int, data: bytes) -> None:
+        raise OSError(28, "full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("swarmd.bus.spool.durable.write_all", full)
+        with pytest.raises(OSError, match="full"):
+            spool.write_order(ORDER)
+    assert not list(spool.incoming.iterdir())
+    spool.write_order(ORDER)
+    name = spool.write_order(ORDER)
+    assert load(Order, (spool.incoming / name).read_bytes()) == ORDER

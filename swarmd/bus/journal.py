@@ -1,0 +1,233 @@
+"""The log is the commit: the one way in which state changes, a group at a time.
+
+A change is some log lines and the payload files that they speak of. Whatever has been asked for by
+the time the loop comes to it is one group, of at most ``GROUP`` changes, so that a lone change does
+not wait and a busy bus pays for one sync in place of many. A group is written in this order: payload
+files (each in one step, unsynced), the chained lines (one write, unsynced), one synced record of both
+in the write-ahead file. Then the lines are applied to the state, and those who asked hear of it.
+What has no line did not happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from swarmd import durable
+from swarmd.audit import Chain, Line
+from swarmd.bus.wal import WriteAhead
+from swarmd.errors import AuditError
+
+__all__ = ["GROUP", "Event", "Journal"]
+
+Event = dict[str, Any]
+"""A line to be, without what the log gives each line itself."""
+
+T = TypeVar("T")
+
+GROUP = 64
+"""Most changes in one group: more would not make the sync cheaper, only later."""
+
+LINGER_TURNS = 3
+"""Turns of the loop before a group is closed; while nothing else is due they take microseconds."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_ROOM_S = 0.5
+"""How often a full disk is tried again."""
+
+
+@dataclass(eq=False)
+class _Change:
+    events: Sequence[Event]
+    files: Mapping[Path, bytes]
+    done: asyncio.Future[list[Line]]
+
+
+class Journal:
+    """The writer of one log and of the payload files under ``root``. Not thread-safe: all in one loop."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        wal: WriteAhead | None,
+        root: Path,
+        apply: Callable[[Line, int], None],
+        stamp: Callable[[], str],
+    ) -> None:
+        """``wal`` None: changes survive the death of this process, not power loss. ``apply`` takes each
+        committed line and where it begins in the log; ``stamp`` gives the time for the lines' ts."""
+        self.chain = chain
+        self.waiting_for_space = False
+        """Whether the disk is full: nothing is lost, and nothing goes on."""
+        self.lines_since_checkpoint = 0
+        self.on_wait: Callable[[], None] = lambda: None
+        """Told each time when the disk is found full: this process waits, it does not hang."""
+        self._wal = wal
+        self._root = root
+        self._apply = apply
+        self._stamp = stamp
+        self._queue: list[_Change] = []
+        self._scheduled = False
+        self._failed: Exception | None = None
+        self._fresh: dict[Path, bytes] = {}
+
+    async def commit(self, *events: Event, files: Mapping[Path, bytes] | None = None) -> list[Line]:
+        """Make ``events`` happen, with the payload ``files`` they speak of. Returns the lines.
+
+        A full disk is waited for. Raises AuditError or OSError for a change that cannot be written
+        (nothing has happened then), and FsyncFailedError when it is not known what the disk holds:
+        this process must end, and nothing can be committed any more.
+        """
+        if self._failed is not None:
+            raise self._failed
+        loop = asyncio.get_running_loop()
+        change = _Change(events, files or {}, loop.create_future())
+        self._queue.append(change)
+        self._schedule(loop)
+        return await change.done
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._linger, loop, LINGER_TURNS)
+
+    def _linger(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
+        """Let the loop turn: what follows from the news that brought this change joins its group."""
+        if turns > 0:
+            loop.call_soon(self._linger, loop, turns - 1)
+        else:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write what has been asked for, a group at a time; after a refusal, one change at a time, so
+        that it meets only the change that it is about."""
+        self._scheduled = False
+        singly = 0
+        while self._queue and self._failed is None:
+            group = self._queue[: 1 if singly else GROUP]
+            singly = max(0, singly - 1)
+            try:
+                self._write([change for change in group if not change.done.done()])
+            except (OSError, AuditError) as error:
+                if isinstance(error, OSError) and error.errno in _FULL and not _is_fatal(error):
+                    self._wait_for_room()
+                    return
+                if len(group) > 1 and not _is_fatal(error):
+                    singly = len(group)
+                    continue
+                self._refuse(group[0], error)
+            except Exception as error:  # applying a line failed: nobody may go on from such a state
+                self._fail(error)
+            del self._queue[: len(group)]
+        self.waiting_for_space = False
+
+    def _refuse(self, change: _Change, error: OSError | AuditError) -> None:
+        if _is_fatal(error):
+            self._fail(error)
+        elif not change.done.done():
+            change.done.set_exception(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._failed = error  # another sync may succeed, and would hide what was lost
+        for change in self._queue:
+            if not change.done.done():
+                change.done.set_exception(error)
+
+    def _wait_for_room(self) -> None:
+        self.waiting_for_space = True
+        self.on_wait()
+        self._scheduled = True
+        asyncio.get_running_loop().call_later(_ROOM_S, self._flush)
+
+    def _write(self, group: Sequence[_Change]) -> None:
+        if not group:
+            return
+        files = {path: data for change in group for path, data in change.files.items()}
+        stamp = self._stamp()
+        prepared = self.chain.prepare({"ts": stamp, **event} for change in group for event in change.events)
+        by_name = {str(path.relative_to(self._root)): data for path, data in files.items()}
+        if self._wal is not None:
+            self._wal.reserve(prepared.raw, by_name)
+        durable.create_group(files)
+        offset = self.chain.size
+        self.chain.write(prepared)
+        if self._wal is not None:
+            self._wal.append(offset, prepared.raw, by_name)
+        self._fresh = files
+        self._take_effect(group, prepared.lines, offset)
+        self._fresh = {}
+
+    def _take_effect(self, group: Sequence[_Change], lines: list[Line], offset: int) -> None:
+        self.lines_since_checkpoint += len(lines)
+        for line in lines:
+            self._apply(line, offset)
+        self.on_group(lines)
+        first = 0
+        for change in group:
+            last = first + len(change.events)
+            change.done.set_result(lines[first:last])
+            first = last
+
+    def on_group(self, lines: Sequence[Line]) -> None:
+        """Told the lines of each group once they have been applied; for those who build on this."""
+
+    def fresh(self, path: Path) -> bytes | None:
+        """The payload at ``path`` while its lines are being applied: it need not be read again."""
+        return self._fresh.get(path)
+
+    async def with_room(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives, which is tried again for as long as the disk is full."""
+        while True:
+            try:
+                done = work()
+            except OSError as error:
+                if error.errno not in _FULL or isinstance(error, durable.FsyncFailedError):
+                    raise
+            else:
+                return done
+            self.waiting_for_space = True
+            self.on_wait()
+            await asyncio.sleep(_ROOM_S)
+
+    @property
+    def checkpoint_is_due(self) -> bool:
+        """Whether so much was written that what stands in the write-ahead file should be freed."""
+        return self._wal is not None and self._wal.crowded
+
+    async def checkpoint(self, *, synced: bool = True) -> None:
+        """Sync everything that was written so far in its own place, free the write-ahead file of it, and
+        begin a new log segment if this one is full. Raises FsyncFailedError."""
+        self.lines_since_checkpoint = 0
+        if self._wal is not None:
+            self._wal.switch(self.chain.size)
+        if synced:
+            await asyncio.to_thread(durable.sync_file_system, self._root)
+        if self._wal is not None:
+            self._wal.release()
+        if self.chain.full:
+            self._rotate()
+
+    def _rotate(self) -> None:
+        try:
+            self.chain.rotate()
+        except OSError as error:
+            if error.errno not in _FULL or isinstance(error, durable.FsyncFailedError):
+                raise
+            return  # there will be room at a later checkpoint
+        if self._wal is not None:
+            self._wal.switch(self.chain.size)
+            self._wal.release()
+
+    def close(self) -> None:
+        """Close the log and the write-ahead file."""
+        self.chain.close()
+        if self._wal is not None:
+            self._wal.close()
+
+
+def _is_fatal(error: Exception) -> bool:
+    return isinstance(error, durable.FsyncFailedError)
