@@ -57,7 +57,7 @@ async def forked(home: Home) -> list[float]:
             worker = await factory.spawn("agent", "coding")
             await owner.ready.wait()
             seconds.append(time.perf_counter() - began)
-            await factory.stop(worker)
+            factory.stop(worker)
             await worker.ended.wait()
         await factory.close()
     return seconds

@@ -7,7 +7,10 @@ only its own out/ folder. It decides nothing: what it proposes is judged elsewhe
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
+import os
 import socket
 import time
 from pathlib import Path
@@ -40,14 +43,14 @@ def entry(channels: list[Channel], args: dict[str, Any]) -> None:
     home, settings = Home(Path(args["home"])), Settings.model_validate(args["settings"])
     agent_type = spec.load_type(home.agents / args["agent_type"])
     spool = home.spools / args["name"]
-    _preload(agent_type.role)
+    _preload(agent_type.module)
     level = _confine(home, spool, settings)
     Agent(args["name"], agent_type, home, settings, master, broker).serve(level)
 
 
-def _preload(role: str) -> None:
+def _preload(module: str) -> None:
     """Import before the confinement what the role needs, so that it never has to look for files."""
-    importlib.import_module(f"swarmd.agents.roles.{role}")
+    importlib.import_module(module)
 
 
 def _confine(home: Home, spool: Path, settings: Settings) -> str:
@@ -76,7 +79,8 @@ class Agent:
     ) -> None:
         self._name = name
         self._type = agent_type
-        self._spool = home.spools / name
+        self._role = importlib.import_module(agent_type.module)
+        self._orders, self._proposals = home.spools / name / "in", home.spools / name / "out"
         self._settings = settings
         self._master = master
         self._broker = BrokerClient(broker)
@@ -107,7 +111,7 @@ class Agent:
                 raise StopWorkError("asked to stop")
 
     def _work(self, file: str) -> None:
-        order = load(Order, durable.read_regular(self._spool / "in" / file, MAX_ORDER))
+        order = load(Order, durable.read_regular(self._orders / file, MAX_ORDER))
         self._usage = Usage()
         self._beat(f"attempt {order.attempt}.{order.sample}")
         proposal = self._run_role(order).model_copy(
@@ -120,11 +124,25 @@ class Agent:
             }
         )
         name = f"{order.order_id}.json"
-        durable.write(self._spool / "out" / name, dump(proposal), durable=False)
+        self._leave(name, dump(proposal))
         self._master.send({"op": "proposed", "file": name, "order_id": order.order_id})
 
+    def _leave(self, name: str, data: bytes) -> None:
+        """Write out/``name``; a full disk is waited for. Nobody reads it before it is announced, so that
+        it can be written in place."""
+        path = os.fspath(self._proposals / name)
+        while True:
+            try:
+                _write(path, data)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                self._wait("waits for room on the disk")
+                time.sleep(1.0)
+            else:
+                return
+
     def _run_role(self, order: Order) -> Proposal:
-        role = importlib.import_module(f"swarmd.agents.roles.{self._type.role}")
         context = RoleContext(
             order=order,
             agent_type=self._type,
@@ -133,7 +151,7 @@ class Agent:
             snapshot=Path(order.snapshot),
         )
         try:
-            proposal: Proposal = role.run(context)
+            proposal: Proposal = self._role.run(context)
         except (StopWorkError, ChannelClosedError):
             raise
         except ModelError as error:
@@ -166,13 +184,13 @@ class Agent:
                 "privacy": order.privacy,
             }
         )
-        reply = self._broker.chat(call, on_wait=lambda: self._wait(call.purpose))
+        reply = self._broker.chat(call, on_wait=lambda: self._wait(f"model: {call.purpose}"))
         self._usage += reply.usage
         return reply
 
-    def _wait(self, purpose: str) -> None:
+    def _wait(self, doing: str) -> None:
         """While a model thinks: stay alive for the master, and hear what it says."""
-        self._beat(f"model: {purpose}")
+        self._beat(doing)
         while (received := self._master.receive(timeout=0)) is not None:
             message, fds = received
             if message["op"] == "order":
@@ -186,3 +204,13 @@ class Agent:
         if now - self._last_beat >= self._settings.daemon.heartbeat_s / 2:
             self._last_beat = now
             self._master.send({"op": "beat", "progress": self._progress, "doing": doing[:200]})
+
+
+def _write(path: str, data: bytes) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - what an earlier try left
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        durable.write_all(fd, data)
+    finally:
+        os.close(fd)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import Awaitable, Callable
+from random import Random
 from socket import socket
 from typing import Any
 
 from swarmd.bus.channel import AsyncChannel, ChannelClosedError, pair
+from swarmd.daemon.backoff import STABLE_S, Delays
 from swarmd.home import Home
 from swarmd.messages import ChatCall, ChatReply
 from swarmd.models.client import AsyncBrokerClient
@@ -20,21 +23,34 @@ OnEvent = Callable[[str, dict[str, Any]], Awaitable[None]]
 OnLost = Callable[[int | None], Awaitable[None]]
 OnStarted = Callable[[int, dict[str, Any]], Awaitable[None]]
 
-BACKOFF_S = (0.0, 0.2, 1.0, 3.0, 10.0, 30.0)
-"""Waits before the first, second … start in a row without a call in between."""
+OnFailed = Callable[[str], Awaitable[None]]
+
+READY_S = 60.0
+"""A broker that has not said by then that it is ready is ended."""
 
 
 class BrokerProcess:
     """One broker, kept alive. ``attach`` waits while there is none."""
 
-    def __init__(self, home: Home, on_event: OnEvent, on_started: OnStarted, on_lost: OnLost) -> None:
+    def __init__(
+        self,
+        home: Home,
+        on_event: OnEvent,
+        on_started: OnStarted,
+        on_lost: OnLost,
+        *,
+        on_failed: OnFailed | None = None,
+        random: Random | None = None,
+    ) -> None:
+        """``on_failed`` hears why a broker could not even be started; that is tried again."""
         self._home = home
         self._on_event = on_event
         self._on_started = on_started
         self._on_lost = on_lost
+        self._on_failed = on_failed
+        self._delays = Delays(random or Random())  # noqa: S311 - nothing secret
         self._control: AsyncChannel | None = None
         self._up = asyncio.Event()
-        self._failures = 0
         self._closing = False
         self._runner: asyncio.Task[None] | None = None
         self._client: AsyncBrokerClient | None = None
@@ -51,13 +67,20 @@ class BrokerProcess:
 
     async def _keep_alive(self) -> None:
         while not self._closing:
-            await asyncio.sleep(BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)])
-            self._failures += 1
-            await self._run_once()
+            await asyncio.sleep(self._delays.next())
+            since = time.monotonic()
+            try:
+                await self._run_once()
+            except OSError as error:
+                if self._on_failed is not None:
+                    await self._on_failed(f"the broker cannot be started: {error}")
+            if time.monotonic() - since > STABLE_S:
+                self._delays.settled()
 
     async def _run_once(self) -> None:
         ours, theirs = pair()
-        with theirs:
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",
@@ -69,8 +92,10 @@ class BrokerProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,
             )
+            undo.pop_all()
         self.pid = process.pid
         control = AsyncChannel(ours)
+        late = asyncio.get_running_loop().call_later(READY_S, self._end_if_late, process)
         try:
             while True:
                 message, _ = await control.receive()
@@ -78,11 +103,16 @@ class BrokerProcess:
         except ChannelClosedError:
             pass
         finally:
+            late.cancel()
             self._up.clear()
             self._control, self.pid = None, None
             control.close()
             status = await _reap(process)
         await self._on_lost(status)
+
+    def _end_if_late(self, process: asyncio.subprocess.Process) -> None:
+        if not self._up.is_set() and process.returncode is None:
+            process.kill()
 
     async def _hear(self, control: AsyncChannel, message: dict[str, Any]) -> None:
         if message["op"] == "ready":
@@ -93,7 +123,7 @@ class BrokerProcess:
                 await self._client.replace(AsyncChannel(await self.attach_now("master")))
             await self._on_started(self.pid, message.get("models", {}))
         elif message["op"] == "event":
-            self._failures = 0
+            self._delays.settled()
             await self._on_event(message["event"], message["fields"])
 
     async def attach(self, client: str) -> socket:

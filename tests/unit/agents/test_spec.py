@@ -64,7 +64,7 @@ seconds = 60
         ('description = ""', "description", "at least 1"),
         ('description = "x"\naccept = ["docs"]', "accept", "not permitted"),
         ('description = "x"\naccepts = ["everything"]', "accepts.0", "'feature'"),
-        ('description = "x"\nrole = "wizard"', "role", "'coding'"),
+        ('description = "x"\nrole = "wizard"', "role", "none of coding"),
         ('description = "x"\ntier = "huge"', "tier", "'fast'"),
         ('description = "x"\ntier = "fast"\nmodel = "big"', None, "not both"),
         ('description = "x"\n[inference]\ntemperature = 9', "inference.temperature", "less than"),

@@ -103,3 +103,53 @@ def test_the_oldest_are_forgotten_before_the_file_grows_without_end(
             council.ended(f"coding.{number}", lost=False)
     council.write()
     assert set(council.records) == {"coding.1", "coding.5", "coding.6"}  # the first still runs
+
+
+def test_rates_and_times_stand_in_both_files(home: Home) -> None:
+    council = start(home)
+    council.spawned("coding.1", "coding", ["api"], 1, 1)
+    council.write()
+    active = read_active(home)
+    assert active is not None
+    assert (active.agents["coding.1"].success_rate, active.agents["coding.1"].mean_latency_ms) == (None, None)
+    for done in (True, True, False):
+        council.task_ended("coding.1", done=done)
+    for seconds in (1.0, 2.0):
+        council.answered("coding.1", seconds)
+    council.measured("coding.1", 5000, 1.25)
+    council.write()
+    active, known = read_active(home), read_registry(home)
+    assert active is not None
+    assert known is not None
+    for agent in (active.agents["coding.1"], known.agents["coding.1"]):
+        assert (agent.tasks_done, agent.tasks_failed, agent.success_rate) == (2, 1, 0.6667)
+        assert (agent.mean_latency_ms, agent.rss_bytes, agent.skills) == (1500, 5000, ["api"])
+    again = start(home)
+    again.answered("coding.1", 3.0)
+    assert again.records["coding.1"].mean_latency_ms == 2000
+
+
+def test_only_the_file_that_has_something_new_is_written(home: Home) -> None:
+    council = start(home)
+    council.spawned("coding.1", "coding", [], 1, 1)
+    council.write()
+    before = home.registry_file.stat().st_ino, home.active_agents_file.stat().st_ino
+    assert not council.changed
+    council.idle("coding.1")
+    council.write()
+    between = home.registry_file.stat().st_ino, home.active_agents_file.stat().st_ino
+    council.idle("coding.1")
+    assert not council.changed
+    council.beat("coding.1", 1, "thinks")
+    assert council.changed
+    council.write()
+    after = home.registry_file.stat().st_ino, home.active_agents_file.stat().st_ino
+    assert before[0] != between[0] == after[0]
+    assert before[1] != between[1] != after[1]
+
+
+def test_a_file_that_an_older_version_wrote_is_gone_on_from(home: Home) -> None:
+    record = {"agent_id": "coding.1", "agent_type": "coding", "first_seen": "a", "last_seen": "b"}
+    content = {"v": 1, "updated_at": "x", "agents": {"coding.1": record | {"tasks_done": 7}}}
+    home.registry_file.write_bytes(orjson.dumps(content))
+    assert start(home).records["coding.1"].tasks_done == 7

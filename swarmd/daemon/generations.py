@@ -1,0 +1,67 @@
+"""Generations of workers: a zygote that has died is started again, as often as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+from swarmd.agents.factory import Factory
+from swarmd.daemon.backoff import STABLE_S, Delays
+from swarmd.daemon.context import Context
+from swarmd.daemon.journal import event
+from swarmd.errors import AgentError
+
+__all__ = ["Generations"]
+
+
+class Generations:
+    """Keeps a zygote alive. While there is none, work waits."""
+
+    def __init__(self, context: Context, factory: Factory, random: Random) -> None:
+        self._context = context
+        self._factory = factory
+        self._delays = Delays(random)
+        self._runner: asyncio.Task[None] | None = None
+
+    async def start(self, background: asyncio.TaskGroup) -> None:
+        """Start the first one; when it does not come up, that is tried again in the background."""
+        up = await self._try()
+        self._runner = background.create_task(self._keep(up))
+
+    async def _keep(self, up: bool) -> None:
+        while True:
+            since = self._context.clock.boot()
+            if up:
+                await self._factory.gone.wait()
+                if self._context.draining:
+                    return
+                if self._context.clock.boot() - since > STABLE_S:
+                    self._delays.settled()
+                await self._context.journal.commit(
+                    event("process_lost", actor="zygote", level="warning", data=self._exit())
+                )
+            up = await self._try()
+
+    def _exit(self) -> dict[str, int]:
+        code = self._factory.zygote_exit
+        return {} if code is None else {"exit_code": code}
+
+    async def _try(self) -> bool:
+        await asyncio.sleep(self._delays.next())
+        try:
+            await self._factory.start()
+        except (AgentError, OSError) as error:
+            await self._context.journal.commit(
+                event("process_failed", actor="zygote", level="error", data={"why": str(error)})
+            )
+            return False
+        await self._context.journal.commit(
+            event("process_started", actor="zygote", data={"pid": self._factory.zygote_pid})
+        )
+        self._context.wake.set()
+        return True
+
+    def close(self) -> None:
+        """Start none any more."""
+        if self._runner is not None:
+            self._runner.cancel()
