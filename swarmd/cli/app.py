@@ -27,6 +27,7 @@ TASK = LazyGroup(
         "show": ("swarmd.cli.task_show:show", "Show one request: its tasks, gates, cost and result."),
         "watch": ("swarmd.cli.task_watch:watch", "Follow one request until it ends."),
         "cancel": ("swarmd.cli.task_cancel:cancel", "Stop a request."),
+        "retry": ("swarmd.cli.task_retry:retry", "Go on with a request that failed or was cancelled."),
     },
 )
 AGENT = LazyGroup(
@@ -46,7 +47,10 @@ MODEL = LazyGroup(
 BUS = LazyGroup(
     "bus",
     help="The folders that requests travel through.",
-    members={"dead": ("swarmd.cli.bus_dead:dead", "Show the files that could not be taken, and why.")},
+    members={
+        "dead": ("swarmd.cli.bus_dead:dead", "Show the files that could not be taken, and why."),
+        "requeue": ("swarmd.cli.bus_requeue:requeue", "Put such files back, to be judged again."),
+    },
 )
 AUDIT = LazyGroup(
     "audit",
@@ -56,9 +60,21 @@ AUDIT = LazyGroup(
 CONFIG = LazyGroup(
     "config",
     help="Settings.",
-    members={"show": ("swarmd.cli.config_show:show", "Show every setting, and where its value is from.")},
+    members={
+        "show": ("swarmd.cli.config_show:show", "Show every setting, and where its value is from."),
+        "reload": ("swarmd.cli.config_reload:reload", "Have the daemon read settings and agent types again."),
+    },
 )
-GROUPS = {group.name: group for group in (TASK, AGENT, MODEL, BUS, AUDIT, CONFIG) if group.name}
+SERVICE = LazyGroup(
+    "service",
+    help="The daemon as a service of this account.",
+    members={
+        "install": ("swarmd.cli.service:install", "Have systemd or launchd run the daemon."),
+        "uninstall": ("swarmd.cli.service:uninstall", "Stop the service and remove its file."),
+        "status": ("swarmd.cli.service_status:status", "Show the service's state."),
+    },
+)
+GROUPS = {group.name: group for group in (TASK, AGENT, MODEL, BUS, AUDIT, CONFIG, SERVICE) if group.name}
 
 
 class Root(LazyGroup):
@@ -75,6 +91,8 @@ root = Root(
         "init": ("swarmd.cli.init:init", "Make a home."),
         "up": ("swarmd.cli.up:up", "Start the daemon."),
         "down": ("swarmd.cli.down:down", "Stop the daemon."),
+        "pause": ("swarmd.cli.pause:pause", "Have the daemon take no new requests."),
+        "resume": ("swarmd.cli.pause:resume", "Have it take requests again."),
         "status": ("swarmd.cli.status:status", "Show what the daemon is doing."),
         **{
             name: ("", group.help or "")
@@ -85,7 +103,7 @@ root = Root(
         **{
             name: ("", group.help or "")
             for name, group in GROUPS.items()
-            if name in ("bus", "audit", "config")
+            if name in ("bus", "audit", "config", "service")
         },
         "doctor": ("swarmd.cli.doctor:doctor", "Check this installation, and say what mends it."),
     },

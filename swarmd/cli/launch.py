@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 
 from swarmd import durable
-from swarmd.audit import read_lines
+from swarmd.audit import end_offset, read_lines
 from swarmd.audit.pretty import clean
 from swarmd.cli.exit_codes import ExitCode
 from swarmd.daemon import presence
@@ -37,7 +37,7 @@ def launch(home: Home, env: Mapping[str, str], timeout: float) -> tuple[Presence
     running = presence.read(home)
     if running:
         return running, False
-    offset = _end_of_last_line(home.master_log)
+    offset = end_offset(home.master_log)  # the daemon cuts off a torn last line when it starts
     process = _spawn(home, env)
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -80,17 +80,6 @@ def _with_this_package(env: Mapping[str, str]) -> dict[str, str]:
         return dict(env)
     paths = [path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path]
     return {**env, "PYTHONPATH": os.pathsep.join([parent, *paths])}
-
-
-def _end_of_last_line(path: Path) -> int:
-    """Where the log will go on: the daemon cuts off a torn last line when it starts."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            start = file.seek(max(0, size - TAIL_BYTES * 32))
-            return start + file.read().rfind(b"\n") + 1
-    except FileNotFoundError:
-        return 0
 
 
 def _is_ready(log: Path, offset: int) -> bool:

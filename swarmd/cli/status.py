@@ -2,91 +2,133 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
-from swarmd import client
-from swarmd.bus import deadletter
-from swarmd.cli.active_agents import active_agents
+from swarmd.audit.pretty import clean
 from swarmd.cli.context import Context, pass_context
 from swarmd.cli.exit_codes import ExitCode
 from swarmd.cli.groups import Command
-from swarmd.cli.output import table
-from swarmd.cli.progress import progress_of
-from swarmd.cli.request_text import paint_state
-from swarmd.daemon import presence
-from swarmd.daemon.presence import Presence
-from swarmd.home import Home
+from swarmd.cli.output import Output, table
+from swarmd.cli.service_files import Installed, find
+from swarmd.cli.status_facts import Facts, gather
 
 __all__ = ["status"]
+
+STALE_S = 60.0
+"""A daemon says how it is far more often than this."""
+RESULTS_SHOWN = 3
+LOW_MIB = 512
+COLOURS = {"succeeded": "green", "failed": "red", "rejected": "red", "cancelled": "yellow"}
 
 
 @click.command(cls=Command)
 @pass_context
 def status(context: Context) -> int:
-    """Show whether the daemon runs, what it works on, and what waits.
+    """Show whether the daemon runs, what it works on, and what waits. Asks nobody: files say it all.
 
     Exit status 3 when no daemon runs.
     """
     home, output = context.existing_home(), context.output
-    running = presence.read(home)
-    states = client.requests(home)
-    counts = Counter(state.state for state in states)
-    active = {
-        state.request_id: state for state in states if state.result is None and state.state != "waiting"
-    }
-    progress = progress_of(home, list(active))
-    agents = active_agents(home)
-    waiting = {priority: _waiting(states, priority) for priority in ("critical", "high", "normal", "low")}
-    dead, warrants = len(deadletter.listing(home)), _pending_warrants(home)
+    facts = gather(home)
+    service = find(home, context.env)
     output.document(
         "status",
         home=str(home.root),
-        daemon=running.model_dump(mode="json") if running else None,
-        waiting=waiting,
-        active=[
-            {"request_id": name, "state": progress[name].state or state.state}
-            for name, state in active.items()
-        ],
-        agents=[agent.model_dump(mode="json") for agent in agents],
-        ended={name: counts[name] for name in ("succeeded", "failed", "cancelled", "rejected")},
-        dead_letters=dead,
-        warrants=warrants,
+        daemon=facts.daemon.document() if facts.daemon else None,
+        live=asdict(facts.live) if facts.live else None,
+        waiting=facts.waiting,
+        active=[{"request_id": name, "state": state} for name, state in facts.active_shown],
+        active_count=facts.active,
+        agents=facts.agents,
+        results=facts.results,
+        last_results=facts.last_results,
+        dead_letters=facts.dead_letters,
+        warrants=facts.warrants,
+        free_mib=facts.free_mib,
+        service=_service_document(service, facts),
     )
-    rows = [
-        ["daemon", _daemon_text(running) if running else output.paint("does not run", "yellow")],
-        ["home", str(home.root)],
-        ["waiting", ", ".join(f"{count} {name}" for name, count in waiting.items() if count) or "0"],
-        *(
-            ["active", f"{name}  {paint_state(output, progress[name].state)}  {progress[name]} tasks"]
-            for name in active
-        ),
-        ["agents", ", ".join(f"{agent.agent_id} {agent.status}" for agent in agents) or "0"],
-        [
-            "ended",
-            f"{counts['succeeded']} succeeded, {counts['failed']} failed, {counts['cancelled']} cancelled",
-        ],
-    ]
-    rows += [["warrants", f"{len(warrants)} wait for you in council/warrants/pending/"]] if warrants else []
-    rows += [["dead", f'{dead} files could not be taken: "swarmd bus dead"']] if dead else []
+    rows = [["daemon", _daemon(output, facts)], ["home", clean(str(home.root))], *_rows(output, facts)]
+    rows += [["service", _service_text(service, facts)]]
     for line in table(rows):
         output.line(line)
-    if not running:
-        output.note(f"next: {context.command('up -d')}")
-    return ExitCode.OK if running else ExitCode.DAEMON_DOWN
+    if not facts.daemon:
+        output.note(
+            f"next: {service.start_command if service and service.enabled else context.command('up -d')}"
+        )
+    return ExitCode.OK if facts.daemon else ExitCode.DAEMON_DOWN
 
 
-def _waiting(states: list[client.RequestState], priority: str) -> int:
-    return sum(state.state == "waiting" and state.priority == priority for state in states)
+def _rows(output: Output, facts: Facts) -> Iterator[list[str]]:
+    live = facts.live
+    if live:
+        yield ["durability", clean(live.durability)]
+        if live.paused:
+            yield ["paused", output.paint("yes: it takes nothing new until it is resumed", "yellow")]
+        if live.intake != "open":
+            yield ["intake", output.paint(f"stopped: {clean(live.intake, 200)}", "yellow")]
+        if live.waiting_for_space:
+            yield ["stands", output.paint("the disk is full: it waits for room and goes on by itself", "red")]
+        if live.stale_s > STALE_S:
+            yield ["silent", output.paint(f"it has not said anything for {live.stale_s:.0f} s", "red")]
+    waiting = ", ".join(f"{count} {name}" for name, count in facts.waiting.items() if count)
+    yield ["waiting", waiting or "0"]
+    yield ["active", str(facts.active)]
+    for name, state in facts.active_shown:
+        yield ["", f"{clean(name, 64)}  {output.paint(state, 'cyan')}"]
+    if facts.active > len(facts.active_shown):
+        yield ["", f'… {facts.active - len(facts.active_shown)} more: "swarmd task list"']
+    yield ["agents", _agents_text(facts.agents)]
+    yield ["results", str(facts.results)]
+    for result in facts.last_results[:RESULTS_SHOWN]:
+        yield ["", _result_text(output, result)]
+    if facts.free_mib is not None and facts.free_mib < LOW_MIB:
+        yield ["disk", output.paint(f"{facts.free_mib} MiB are free", "yellow")]
+    if facts.warrants:
+        yield ["warrants", f"{len(facts.warrants)} wait for you in council/warrants/pending/"]
+    if facts.dead_letters:
+        yield ["dead", f'{facts.dead_letters} files could not be taken: "swarmd bus dead"']
 
 
-def _pending_warrants(home: Home) -> list[str]:
-    return sorted(path.stem for path in (home.warrants / "pending").glob("*.json"))
+def _daemon(output: Output, facts: Facts) -> str:
+    running = facts.daemon
+    if running is None:
+        return output.paint("does not run", "yellow")
+    try:
+        since = datetime.now(UTC) - datetime.fromisoformat(running.started_at)
+    except (ValueError, TypeError):
+        return f"runs (pid {running.pid})"
+    minutes = max(0, int(since.total_seconds())) // 60
+    lasted = f"for {minutes // 60} h {minutes % 60} min, since {clean(running.started_at, 40)}"
+    return f"runs (pid {running.pid}, {lasted}, version {clean(running.version, 40)})"
 
 
-def _daemon_text(running: Presence) -> str:
-    since = datetime.now(UTC) - datetime.fromisoformat(running.started_at)
-    minutes = int(since.total_seconds()) // 60
-    return f"runs (pid {running.pid}, for {minutes // 60} h {minutes % 60} min, version {running.version})"
+def _agents_text(agents: list[dict[str, Any]]) -> str:
+    words = [f"{agent['agent_id']} {agent.get('status', '')}" for agent in agents]
+    return clean(", ".join(words), 400) or "0"
+
+
+def _result_text(output: Output, result: dict[str, Any]) -> str:
+    state = clean(str(result["status"]), 20)
+    painted = output.paint(state, COLOURS[state]) if state in COLOURS else state
+    return f"{clean(str(result['at']), 30)}  {painted}  {clean(str(result['request_id']), 64)}"
+
+
+def _service_document(service: Installed | None, facts: Facts) -> dict[str, Any] | None:
+    return {**service.document(), "runs_daemon": _runs(service, facts)} if service else None
+
+
+def _service_text(service: Installed | None, facts: Facts) -> str:
+    if service is None:
+        return 'not installed: "swarmd service install"'
+    begins = "starts by itself" if service.enabled else "does not start by itself"
+    runs = ", the daemon runs under it" if _runs(service, facts) else ""
+    return f"{service.label} ({begins}{runs})"
+
+
+def _runs(service: Installed, facts: Facts) -> bool:
+    return facts.daemon is not None and service.holds(facts.daemon.pid)

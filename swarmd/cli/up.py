@@ -36,7 +36,7 @@ def up(context: Context, detach: bool, timeout: float) -> int:
         from swarmd.cli.launch import launch
 
         presence, started = launch(home, context.env, timeout)
-        output.document("up", home=str(home.root), started=started, daemon=presence.model_dump(mode="json"))
+        output.document("up", home=str(home.root), started=started, daemon=presence.document())
         output.line(
             f"the daemon {'is ready' if started else 'already runs'} (pid {presence.pid}) on {home.root}"
         )

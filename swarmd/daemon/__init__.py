@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from swarmd.clock import SystemClock
-from swarmd.config import Settings
-from swarmd.daemon import presence
-from swarmd.home import Home
+if TYPE_CHECKING:  # what "swarmd status" need not wait for
+    from swarmd.config import Settings
+    from swarmd.home import Home
 
 __all__ = ["run"]
 
@@ -18,7 +17,11 @@ def run(home: Home, settings: Settings, *, env: Mapping[str, str]) -> int:
 
     Raises HomeLockedError when another one runs there.
     """
-    from swarmd.daemon.master import Master  # 120 ms that "swarmd status" need not wait for
+    import asyncio
+
+    from swarmd.clock import SystemClock
+    from swarmd.daemon import presence
+    from swarmd.daemon.master import Master
 
     clock = SystemClock()
     with presence.hold(home, clock):

@@ -123,6 +123,8 @@ def test_following_the_log_shows_new_lines_and_ends_with_ctrl_c(env: dict[str, s
         try:
             assert process.stdout is not None
             assert json.loads(process.stdout.readline())["event"] == "first"
+            log.rotate()
+            assert json.loads(process.stdout.readline())["event"] == "segment_started"
             log.append([{"event": "second", "level": "info"}])
             assert json.loads(process.stdout.readline())["event"] == "second"
             process.send_signal(signal.SIGINT)

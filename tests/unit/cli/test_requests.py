@@ -329,21 +329,6 @@ def test_exit_code_of_a_result(status: str, warrants: list[str], code: int) -> N
     assert exit_code(RESULT.model_copy(update={"status": status, "warrants": warrants})) == code
 
 
-def test_status_without_a_daemon(run: Run, home: Home) -> None:
-    end(home)
-    begin(home, "search")
-    run("task", "add", "Later", "--priority", "critical")
-    (home.warrants / "pending/deploy-1.json").write_text("{}")
-    ran = run("status", "--json")
-    assert ran.code == ExitCode.DAEMON_DOWN
-    assert ran.document["daemon"] is None
-    assert ran.document["waiting"]["critical"] == 1
-    assert ran.document["active"] == [{"request_id": "search", "state": "running"}]
-    assert ran.document["ended"]["succeeded"] == 1
-    assert ran.document["warrants"] == ["deploy-1"]
-    assert "swarmd up -d" in run("status").err
-
-
 def test_progress_survives_lines_that_are_not_what_they_should_be() -> None:
     odd: list[dict[str, Any]] = [
         {},
