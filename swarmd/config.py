@@ -18,16 +18,22 @@ from swarmd.errors import ConfigError
 
 __all__ = [
     "DaemonSettings",
+    "Durability",
     "LimitSettings",
+    "LogSettings",
     "ModelSettings",
     "OllamaSettings",
     "PolicySettings",
     "SandboxSettings",
     "Settings",
     "TierSettings",
+    "WatchMode",
     "load",
     "origins",
 ]
+
+Durability = Literal["power", "process", "off"]
+WatchMode = Literal["auto", "sweep"]
 
 ENV_PREFIX = "SWARMD_"
 
@@ -45,8 +51,24 @@ class DaemonSettings(Section):
     """Most agents alive at one time, over all types."""
     max_verifiers: int = Field(default=2, ge=1, le=32)
     """Most verifiers alive at one time."""
-    max_active_requests: int = Field(default=4, ge=1, le=1000)
+    max_active_requests: int = Field(default=4, ge=1, le=100_000)
     """Requests that are worked on at one time; more wait in the inbox."""
+    durability: Durability = "power"
+    """What an acknowledged request survives. power: power loss; each group of changes is synced.
+    process: kill -9 at any moment; the disk is synced at checkpoints, at least once a minute of work.
+    off: as process, but nothing is ever synced."""
+    ageing_s: float = Field(default=900.0, gt=0)
+    """A request that has waited so long counts as one priority higher, and so on, so that low ones are
+    never starved."""
+    keep_days: int = Field(default=30, ge=0)
+    """Ended requests older than this are removed from bus/done/ and bus/outbox/, if nothing else keeps
+    them. 0: they are kept whatever their age."""
+    keep_requests: int = Field(default=100_000, ge=0)
+    """Most ended requests that are kept, the newest. 0: no limit."""
+    keep_mib: int = Field(default=4096, ge=0)
+    """Most space that ended requests take in bus/done/, in MiB. 0: no limit."""
+    min_free_disk_mib: int = Field(default=256, ge=0)
+    """While less is free on the home's disk, no new request is taken."""
     idle_timeout_s: float = Field(default=300.0, ge=0.1)
     """An agent that has had nothing to do for so long is ended."""
     heartbeat_s: float = Field(default=2.0, ge=0.05)
@@ -55,6 +77,10 @@ class DaemonSettings(Section):
     """An agent whose work loop has not moved for so long is ended and its packet given to another."""
     ready_timeout_s: float = Field(default=30.0, ge=0.5)
     """A new process that has not said READY by then is ended."""
+    watch: WatchMode = "auto"
+    """How dropped files are noticed. auto: by events of the file system, and by listing the folders every
+    ``sweep_interval_s``; where the file system does not tell of every change ("swarmd doctor" says so),
+    by listing alone. sweep: by listing alone. Listing alone is done twice a second."""
     sweep_interval_s: float = Field(default=5.0, ge=0.1)
     """How often the folders are read in full, whatever events came."""
     settle_s: float = Field(default=0.5, ge=0.0)
@@ -63,6 +89,16 @@ class DaemonSettings(Section):
     """A file that looks cut off (incomplete JSON, or empty) gets this long to be completed."""
     drain_s: float = Field(default=10.0, ge=0.0)
     """How long ``swarmd down`` lets running steps finish before it checkpoints them."""
+    restart_failures: int = Field(default=8, ge=1)
+    """When so many workers of a type have failed within ``restart_window_s``, the type pauses."""
+    restart_window_s: float = Field(default=60.0, gt=0)
+    """How long the failure of a worker counts."""
+    restart_pause_s: float = Field(default=20.0, gt=0)
+    """How long a type pauses that fails too often, give or take a quarter; it goes on by itself."""
+    min_free_memory_mib: int = Field(default=512, ge=0)
+    """While the machine has less memory free, no worker is started and no new request is taken."""
+    max_load_per_core: float = Field(default=4.0, ge=0)
+    """While the machine's load is higher, a type that has a worker gets no other. 0: no limit."""
     max_crashes: int = Field(default=3, ge=1)
     """A packet that has ended so many agents or verifiers is given up as poison."""
     max_request_bytes: int = Field(default=1_048_576, ge=1024)
@@ -191,6 +227,13 @@ class LimitSettings(Section):
     micro_usd: int = Field(default=0, ge=0)
 
 
+class LogSettings(Section):
+    """How the log is kept."""
+
+    segment_mib: int = Field(default=64, ge=1)
+    """Size, in MiB, from which on a log's file is moved to archive/ beside it and the next one begun."""
+
+
 class Settings(Section):
     """Everything that can be set."""
 
@@ -202,6 +245,7 @@ class Settings(Section):
     sandbox: SandboxSettings = SandboxSettings()
     ollama: OllamaSettings = OllamaSettings()
     limits: LimitSettings = LimitSettings()
+    logs: LogSettings = LogSettings()
     privacy: Literal["strict", "balanced", "off"] = "strict"
     """strict: no packet leaves this machine."""
     weights_folder: str | None = None

@@ -1,5 +1,7 @@
 """Fakes for tests and for the scripted demonstration. No other module of swarmd imports this one.
 
+As the ``role`` of an agent type ("swarmd.testing") it does nothing, at once: see ``run``.
+
 ``python -m swarmd.testing scripted-model --script FILE --port-file FILE`` serves a script until it is
 ended; the port file appears when it can be asked.
 """
@@ -17,13 +19,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from swarmd import durable, home
 from swarmd.config import Settings
 from swarmd.errors import UsageError
 
-__all__ = ["FakeClock", "Rule", "ScriptedModel", "main", "temporary_home"]
+if TYPE_CHECKING:
+    from swarmd.agents.roles import RoleContext
+    from swarmd.messages import Proposal
+
+__all__ = ["FakeClock", "Rule", "ScriptedModel", "add_noop_type", "main", "run", "temporary_home"]
 
 
 class FakeClock:
@@ -128,6 +134,11 @@ class ScriptedModel:
         """Append a rule to the script."""
         with self._choosing:
             self._rules.append(_rule(rule))
+
+    def replace(self, rules: Sequence[Mapping[str, Any]]) -> None:
+        """Go on with another script."""
+        with self._choosing:
+            self._rules = [_rule(rule) for rule in rules]
 
     def choose(self, prompt: str) -> Rule:
         """The first rule that matches ``prompt`` and is not used up."""
@@ -268,6 +279,34 @@ def temporary_home(folder: Path, **settings: Any) -> home.Home:
     durable.write(made.settings_file, _toml(settings).encode(), durable=False)
     home.init(made, {"HOME": str(folder), "XDG_STATE_HOME": str(folder / "state")})
     return made
+
+
+def run(context: RoleContext) -> Proposal:
+    """The role of an agent that does nothing: its order is done as soon as it is read, or, if the request
+    says ``wait SECONDS``, after so long."""
+    words = context.order.user_request.split()
+    if len(words) == 2 and words[0] == "wait":
+        until = time.monotonic() + float(words[1])
+        while time.monotonic() < until:
+            context.beat("waits")
+            time.sleep(0.05)
+    return context.propose(kind="message", text="nothing was asked for", summary="Did nothing.")
+
+
+def add_noop_type(agents: Path, name: str = "noop", *, max_instances: int = 4) -> None:
+    """Add to the folder ``agents`` a type that serves requests of the kind research without a model
+    and without a project, by doing nothing."""
+    folder = agents / name
+    durable.make_dirs(folder)
+    settings = {
+        "description": "Does nothing, for tests and measurements.",
+        "role": "swarmd.testing",
+        "accepts": ["research"],
+        "workspace": "none",
+        "limits": {"max_instances": max_instances},
+    }
+    durable.write(folder / "agent.toml", _toml(settings).encode(), durable=False)
+    durable.write(folder / "prompt.md", b"Do nothing.\n", durable=False)
 
 
 def _toml(table: Mapping[str, Any], prefix: str = "") -> str:

@@ -11,10 +11,19 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from swarmd import durable
 from swarmd.errors import AgentError
@@ -35,6 +44,7 @@ MAX_PAGE = 64 * 1024
 MAX_SKILLS = 64
 
 _TYPE_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_MODULE = re.compile(r"[A-Za-z_]\w{0,63}(\.[A-Za-z_]\w{0,63}){1,8}")
 _SKILL_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -67,13 +77,25 @@ class TypeLimits(_Section):
     """An agent that works at one order for longer is ended. Default: daemon.hung_after_s alone."""
 
 
+def _known_role(role: str) -> str:
+    if role not in get_args(Role) and not _MODULE.fullmatch(role):
+        known = ", ".join(get_args(Role))
+        raise ValueError(f"it is none of {known}, and no dotted name of a Python module")
+    return role
+
+
 class AgentFile(_Section):
     """The fields of agent.toml."""
 
     description: str = Field(min_length=1, max_length=400)
     """What it does, in one sentence: planning shows it to the model."""
-    role: Role = "coding"
-    """The built-in behaviour that it follows, with the folder's own prompt."""
+    role: Annotated[str, AfterValidator(_known_role)] = "coding"
+    """The built-in behaviour that it follows, with the folder's own prompt; or the dotted name of a
+    Python module of yours, importable by swarmd's interpreter, with ``run(context) -> Proposal``. What
+    that proposes is judged as coding is."""
+    workspace: Literal["required", "none"] = "required"
+    """none: it works without a project. Its requests need no repository, are one packet, and end with
+    what the agent says instead of a branch."""
     accepts: list[ServedKind] = Field(default_factory=list)
     """Kinds of request that it serves."""
     skills: list[SkillName] | None = Field(default=None, max_length=MAX_SKILLS)
@@ -108,8 +130,13 @@ class AgentType:
 
     @property
     def role(self) -> Role:
-        """The built-in behaviour that it follows."""
-        return self.file.role
+        """The built-in behaviour that it follows; "coding" for a module of the user's own."""
+        return self.file.role if self.file.role in get_args(Role) else "coding"  # type: ignore[return-value]
+
+    @property
+    def module(self) -> str:
+        """The Python module whose ``run`` does the work."""
+        return f"swarmd.agents.roles.{self.file.role}" if "." not in self.file.role else self.file.role
 
     @property
     def model(self) -> str | None:
@@ -132,7 +159,8 @@ class AgentType:
         return TypeInfo(
             name=self.name,
             description=self.file.description,
-            role=self.file.role,
+            role=self.role,
+            needs_workspace=self.file.workspace == "required",
             accepts=tuple(self.file.accepts),
             skills=tuple(self.skills),
             gates=tuple(self.file.gates),
@@ -148,7 +176,7 @@ class Types:
     valid: Mapping[str, AgentType] = field(default_factory=dict)
     problems: Mapping[str, AgentError] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def infos(self) -> dict[str, TypeInfo]:
         """The valid types, for planning."""
         return {name: agent_type.info for name, agent_type in self.valid.items()}

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 
 from swarmd import durable
 from swarmd.agents.spec import load_types
+from swarmd.audit import Line
+from swarmd.bus import outbox
 from swarmd.bus.control import Control, Received
 from swarmd.bus.watching import FolderWatch
+from swarmd.config import load
 from swarmd.daemon.context import Context
 from swarmd.daemon.journal import Event, event
+from swarmd.errors import ConfigError
 from swarmd.messages import Command, DeadLetter
 
-__all__ = ["Commands"]
+__all__ = ["Commands", "reload"]
+
+AT_START = frozenset({"models", "tiers", "ollama", "weights_folder"})
+"""Settings that the broker read when it was started, and reads again when it is started again."""
 
 
 class Commands:
@@ -21,7 +29,7 @@ class Commands:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._watch = FolderWatch()
+        self._watch = FolderWatch(context.settings.daemon.watch)
         self._control = Control(context.home, context.settings.daemon, context.clock, self._watch)
         self._task: asyncio.Task[None] | None = None
 
@@ -56,7 +64,8 @@ class Commands:
 
     async def _take(self, received: Received | DeadLetter) -> None:
         if isinstance(received, Received):
-            await self._context.journal.commit(*self._events(received.command))
+            lines = await self._context.journal.commit(*self._events(received.command))
+            self._take_back(lines)
             self._control.done(received)
             return
         data = received.model_dump(include={"name", "code", "field", "message"})
@@ -67,27 +76,63 @@ class Commands:
     def _events(self, command: Command) -> list[Event]:
         match command.command:
             case "cancel":
-                return self._cancel(command.request_id)
+                return [self._cancel(command.request_id or "")]
+            case "retry":
+                return [self._retry(command.request_id or "")]
             case "pause" | "resume":
-                self._context.paused = command.command == "pause"
                 return [event(f"daemon_{command.command}d")]
             case "reload":
-                return self._reload()
+                return [self._reload()]
 
-    def _reload(self) -> list[Event]:
+    def _reload(self) -> Event:
+        """Read settings and agent types again. Wrong ones change nothing."""
         try:
-            types = load_types(self._context.home.agents, self._context.settings.models)
-        except OSError as error:
-            return [
-                event("command_ignored", level="warning", data={"command": "reload", "reason": str(error)})
-            ]
-        self._context.types = types
-        data = {"types": sorted(types.valid), "broken": sorted(types.problems)}
-        return [event("agent_types_loaded", data=data)]
+            return reload(self._context)
+        except (ConfigError, OSError) as error:
+            return _ignored("reload", str(error))
 
-    def _cancel(self, request_id: str | None) -> list[Event]:
-        request = self._context.state.requests.get(request_id or "")
+    def _cancel(self, request_id: str) -> Event:
+        request = self._context.state.requests.get(request_id)
         if request is None or request.stage in ("cancelling", "delivered"):
-            data = {"command": "cancel", "reason": "no such active request"}
-            return [event("command_ignored", level="warning", request_id=request_id, data=data)]
-        return [event("request_cancelling", request_id=request_id)]
+            return _ignored("cancel", "no such active request", request_id)
+        return event("request_cancelling", request_id=request_id)
+
+    def _retry(self, request_id: str) -> Event:
+        home = self._context.home
+        if request_id in self._context.state.requests:
+            return _ignored("retry", "it is active", request_id)
+        if request_id in self._context.state.ending:
+            return _ignored("retry", "it is just ending; try again", request_id)
+        folder = outbox.find_done(home, request_id)
+        if folder is None or not (folder / "state.json").is_file():
+            return _ignored("retry", "no request that failed or was cancelled has this id", request_id)
+        keeps = (home.workspace(request_id) / "repo.git").is_dir()
+        return event("request_reopened", request_id=request_id, data={"keeps_work": keeps})
+
+    def _take_back(self, lines: list[Line]) -> None:
+        """A request that was opened again is active from its line on; its folder follows."""
+        for line in lines:
+            if line["event"] == "request_reopened":
+                with contextlib.suppress(OSError):  # the next start does it
+                    outbox.take_back(self._context.home, line["request_id"])
+
+
+def reload(context: Context) -> Event:
+    """Take over swarmd.toml and agents/ as they are now; what runs already goes on as it was begun.
+
+    Raises ConfigError when the settings are wrong, OSError when they cannot be read.
+    """
+    settings = load(context.home.settings_file, os.environ)
+    types = load_types(context.home.agents, settings.models)
+    before = context.settings.model_dump(mode="json")
+    after = settings.model_dump(mode="json")
+    changed = sorted(name for name in after if after[name] != before[name])
+    waits = sorted({name for name in changed if name in AT_START})
+    context.settings, context.types = settings, types
+    data = {"changed": changed, "types": sorted(types.valid), "broken": sorted(types.problems)}
+    return event("settings_loaded", data={**data, "after_restart": waits})
+
+
+def _ignored(command: str, reason: str, request_id: str | None = None) -> Event:
+    data = {"command": command, "reason": reason}
+    return event("command_ignored", level="warning", request_id=request_id or None, data=data)

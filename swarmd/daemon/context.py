@@ -31,8 +31,6 @@ class Context:
     """Set whenever there may be something new to do."""
     sandbox_error: SwarmdError | None = None
     """Why model-written code cannot be run here; then every request is refused with this reason."""
-    paused: bool = False
-    """A user's pause: nothing new is begun."""
     unpublished: dict[str, bytes] = field(default_factory=dict)
     """Results that are committed and could not be put into the outbox yet, by request."""
     draining: bool = False

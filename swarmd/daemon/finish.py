@@ -12,18 +12,27 @@ from swarmd.bus import outbox
 from swarmd.clock import rfc3339
 from swarmd.daemon.context import Context
 from swarmd.daemon.journal import event
-from swarmd.daemon.state import RequestState, TaskState
+from swarmd.daemon.state import SNAPSHOT, RequestState, TaskState
 from swarmd.errors import SwarmdError
 from swarmd.home import Home
 from swarmd.knowledge import Lesson, add
-from swarmd.messages import AuditPoint, ErrorInfo, Result, TaskResult, Usage, dump, load
+from swarmd.messages import AuditPoint, ErrorInfo, Result, TaskResult, Usage, dump
 from swarmd.workspace import remove_tree
 
-__all__ = ["Finisher", "clear_workspace", "commit_message", "publish_result", "required_failure"]
+__all__ = [
+    "REOPENABLE",
+    "Finisher",
+    "clear_workspace",
+    "commit_message",
+    "publish_result",
+    "required_failure",
+]
 
 Status = Literal["succeeded", "failed", "cancelled", "rejected"]
 
 SUBJECT_CHARS = 72
+REOPENABLE = frozenset({"failed", "cancelled"})
+"""Requests that ended like this can be opened again."""
 
 
 class Finisher:
@@ -41,7 +50,9 @@ class Finisher:
         result = self._result(request)
         data = dump(result)
         folder = self._context.home.request_folder(request_id)
-        self._context.journal.sync_views()
+        files = {folder / "result.json": data}
+        if result.status in REOPENABLE:
+            files[folder / "state.json"] = SNAPSHOT.dump_json(request, indent=2)
         await self._context.journal.commit(
             event(
                 "request_complete",
@@ -55,10 +66,9 @@ class Finisher:
                     "commit": result.commit,
                     "result_sha256": hashlib.sha256(data).hexdigest(),
                     "error": result.error.code if result.error else None,
-                    "heads": self._context.journal.heads(),
                 },
             ),
-            files={folder / "result.json": data},
+            files=files,
         )
         self._learn(request)
         await publish_result(self._context, request_id, data)
@@ -114,6 +124,8 @@ class Finisher:
     def _learn(self, request: RequestState) -> None:
         """Write down what passed and failed. A lesson that cannot be written changes no result."""
         for task in request.tasks.values():
+            if not task.history:
+                continue  # nothing was judged
             with contextlib.suppress(OSError, ValueError):
                 add(
                     self._context.home.knowledge / "lessons",
@@ -154,20 +166,25 @@ async def publish_result(context: Context, request_id: str, data: bytes) -> None
             )
     else:
         context.unpublished.pop(request_id, None)
+        context.state.published(request_id)
 
 
 def _publish(context: Context, request_id: str, data: bytes) -> None:
-    # Synced: once the folder has moved, nobody looks any more whether the result is there.
-    outbox.write(context.home, load(Result, data))
-    clear_workspace(context.home, request_id)
-    outbox.archive(context.home, request_id, context.clock.now().date())
+    # Unsynced: until the next checkpoint has synced them, a fold finds the request's end and looks again.
+    outbox.put(context.home, request_id, data)
+    folder = outbox.archive(context.home, request_id, context.clock.now().date())
+    clear_workspace(context.home, request_id, keep_work=(folder / "state.json").exists())
 
 
-def clear_workspace(home: Home, request_id: str) -> None:
-    """Remove what was made for a request that has ended; a new project is the user's, and stays."""
+def clear_workspace(home: Home, request_id: str, *, keep_work: bool) -> None:
+    """Remove what was made for a request that has ended. A new project is the user's, and stays; with
+    ``keep_work`` so does the private repository, from which the request can be taken up again."""
     workspace = home.workspace(request_id)
-    for entry in list(workspace.iterdir()) if workspace.is_dir() else ():
-        if entry.name != "project":
+    if not workspace.is_dir():
+        return
+    kept = {"project", "repo.git"} if keep_work else {"project"}
+    for entry in list(workspace.iterdir()):
+        if entry.name not in kept:
             remove_tree(entry, within=home.workspaces)
     with contextlib.suppress(OSError):
         workspace.rmdir()

@@ -110,7 +110,13 @@ class Jobs:
         if report is None or job is None or report.job_id != job.job_id:
             why = "no such job" if report else detail[:500]
             await self._context.journal.commit(
-                event("report_dropped", actor=worker.name, level="warning", data={"reason": why})
+                event(
+                    "report_dropped",
+                    actor=worker.name,
+                    level="warning",
+                    request_id=job.request.request_id if job else None,
+                    data={"reason": why},
+                )
             )
             return
         request = self._context.state.requests.get(job.request.request_id)

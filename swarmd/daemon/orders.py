@@ -35,6 +35,12 @@ class Orders:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._snapshots: dict[tuple[str, str], Path] = {}
+        self._settling: set[str] = set()
+        """Orders whose proposal was taken and is not in the log yet."""
+
+    def is_settling(self, task: TaskState) -> bool:
+        """Whether the proposal for what ``task`` waits for has come and is about to be committed."""
+        return task.order_id in self._settling
 
     def next_step(self, request: RequestState, task: TaskState) -> Try | Stop:
         """What the policy says about ``task`` now."""
@@ -43,7 +49,8 @@ class Orders:
         agent_type = self._context.types.valid.get(task.packet.agent_type)
         if agent_type is None:
             return Stop(f"there is no valid agent type {task.packet.agent_type!r} any more")
-        return next_step(task.history, self._start_tier(request.request, task), self._policy(agent_type))
+        start = self._start_tier(request.request, task)
+        return next_step(task.history[task.earlier :], start, self._policy(agent_type))
 
     def _start_tier(self, request: AcceptedRequest, task: TaskState) -> Tier:
         return request.tier or task.packet.tier
@@ -56,20 +63,24 @@ class Orders:
             update={"max_attempts": min(policy.max_attempts, agent_type.limits.attempts)}
         )
 
-    async def give(self, request: RequestState, task: TaskState, step: Try, worker: Worker) -> None:
-        """Have ``worker`` make the next sample. The caller has reserved the worker (``work`` is set).
+    async def give(self, request: RequestState, task: TaskState, worker: Worker) -> None:
+        """Have ``worker`` make the next sample, if one is still wanted. The caller has reserved the
+        worker (``work`` is set).
 
         Raises WorkspaceError when the project's files cannot be laid out for it; it holds nothing then.
         """
         journal, spool = self._context.journal, AgentSpool(self._context.home, worker.name)
+        step = self.next_step(request, task)
+        if task.status != "ready" or isinstance(step, Stop):
+            self._free(worker)
+            return
         try:
             order = await self._order(request, task, step)
             name = await journal.with_room(lambda: spool.write_order(order))
         except (SwarmdError, OSError) as error:
             if worker.ended.is_set():
                 return  # meanwhile, and its folders are gone with it; the next pass takes another
-            worker.work = worker.request_id = worker.task_id = None
-            worker.idle_since = self._context.clock.boot()
+            self._free(worker)
             why = f"the order cannot be written: {error}"
             raise WorkspaceError(why, code="E-ORDER", hint="Is the disk full?") from error
         if worker.ended.is_set():
@@ -80,6 +91,11 @@ class Orders:
             await worker.channel.send({"op": "order", "file": name})
         except ChannelClosedError:
             return  # its end is reported by the zygote, and the order is given back then
+
+    def _free(self, worker: Worker) -> None:
+        worker.work = worker.request_id = worker.task_id = None
+        worker.idle_since = self._context.clock.boot()
+        self._context.wake.set()
 
     def _assignment_events(self, task: TaskState, order: Order, worker: Worker) -> list[Event]:
         packet = order.packet
@@ -125,7 +141,11 @@ class Orders:
     async def _order(self, request: RequestState, task: TaskState, step: Try) -> Order:
         agent_type = self._context.types.valid[task.packet.agent_type]
         request_id, packet, epoch = request.request.request_id, task.packet, task.epoch + 1
-        snapshot, diff = await asyncio.to_thread(self._snapshot, request, agent_type.role)
+        snapshot, diff, survey, pattern = "", None, "", None
+        if request.survey is not None:
+            found, diff = await asyncio.to_thread(self._snapshot, request, agent_type.role)
+            snapshot, pattern = str(found), self._pattern(request.request.user_request)
+            survey = str(self._context.home.request_folder(request_id) / "survey.json")
         policy, inference = self._context.settings.policy, agent_type.inference
         first = step.sample == 1 and inference.temperature is not None
         return Order(
@@ -135,8 +155,8 @@ class Orders:
             ),
             epoch=epoch,
             user_request=request.request.user_request,
-            snapshot=str(snapshot),
-            survey=str(self._context.home.request_folder(request_id) / "survey.json"),
+            snapshot=snapshot,
+            survey=survey,
             attempt=step.attempt,
             sample=step.sample,
             tier=step.tier,
@@ -145,9 +165,9 @@ class Orders:
             max_tokens=inference.max_tokens or policy.reply_tokens.of(step.tier),
             context_tokens=inference.context_tokens or policy.context_tokens.of(step.tier),
             privacy=tighter(request.request.privacy, self._context.settings.privacy),
-            feedback=step.feedback,
+            feedback=step.feedback or _earlier_failure(task),
             previous_patch=self._previous_patch(request_id, task) if step.repair else None,
-            pattern=self._pattern(request.request.user_request),
+            pattern=pattern,
             diff=diff,
         )
 
@@ -188,17 +208,20 @@ class Orders:
         request_id, task_id, order_id = worker.request_id, worker.task_id, worker.work
         found = self._context.task(request_id, task_id)
         if not found or not found[1].held_by(worker.name, order_id):
-            await self._drop(worker, request_id, task_id, "nobody waits for it")
+            await self._drop(worker, request_id, task_id, "", "nobody waits for it")
             raise AgentError("it made a proposal that nobody had asked it for")
         proposal, reason = self._read(worker, file, order_id)
         # From here on it may be given its next order: nothing of this one may be touched after.
-        worker.work = worker.request_id = worker.task_id = None
-        worker.idle_since = self._context.clock.boot()
-        if proposal is None:
-            await self._drop(worker, request_id, task_id, reason)
-        else:
-            await self._accept(*found, proposal, worker)
-        self._context.wake.set()
+        self._free(worker)
+        settling = found[1].order_id or ""
+        self._settling.add(settling)
+        try:
+            if proposal is None:
+                await self._drop(worker, request_id, task_id, settling, reason)
+            else:
+                await self._accept(*found, proposal, worker)
+        finally:
+            self._settling.discard(settling)
 
     def _read(self, worker: Worker, file: str, order_id: str | None) -> tuple[Proposal | None, str]:
         """The proposal, out of the spool; None with the reason when it is no good."""
@@ -220,9 +243,9 @@ class Orders:
             return None, f"it answers {proposal.order_id[:200]}, not {order_id}"
         return proposal, reason
 
-    async def _drop(self, worker: Worker, request_id: str | None, task_id: str | None, reason: str) -> None:
-        crashed = {"work": "", "crashed": 1}
-        found = self._context.task(request_id, task_id)
+    async def _drop(
+        self, worker: Worker, request_id: str | None, task_id: str | None, order_id: str, reason: str
+    ) -> None:
         events = [
             event(
                 "proposal_dropped",
@@ -233,7 +256,7 @@ class Orders:
                 data={"agent_type": worker.agent_type, "reason": reason},
             )
         ]
-        if found and found[1].status == "running" and found[1].agent_id == worker.name:
+        if order_id:
             events.append(
                 event(
                     "lease_expired",
@@ -241,7 +264,7 @@ class Orders:
                     level="warning",
                     request_id=request_id,
                     task_id=task_id,
-                    data=crashed,
+                    data={"work": order_id, "crashed": 1, "agent_type": worker.agent_type},
                 )
             )
         await self._context.journal.commit(*events)
@@ -269,7 +292,8 @@ class Orders:
                 "completion_tokens": proposal.usage.completion_tokens,
             },
         )
-        journal, files = self._context.journal, {folder / name: dump(proposal)}
+        judged = proposal.kind in ("patch", "findings", "plan")  # what only says something is in the lines
+        journal, files = self._context.journal, {folder / name: dump(proposal)} if judged else {}
         events = await journal.with_room(lambda: self._consequences(request, task, proposal))
         await journal.commit(received, *events, files=files)
 
@@ -291,13 +315,12 @@ class Orders:
                 return []  # patches and findings wait for a verifier
 
     def _ask_for_warrant(self, request: RequestState, task: TaskState, proposal: Proposal) -> Event:
-        assert request.survey is not None
         warrant = warrants.ask(
             self._context.home.warrants,
             action="deploy",
             request_id=request.request.request_id,
             diff_sha256=hashlib.sha256(proposal.text.encode()).hexdigest(),
-            base_commit=request.survey.base_commit,
+            base_commit=request.survey.base_commit if request.survey else "",
             summary=f"Carry out this deployment plan:\n{proposal.text}",
             now=self._context.clock.now(),
         )
@@ -352,6 +375,12 @@ def _complete(request: RequestState, task: TaskState, proposal: Proposal) -> Eve
             "summary": proposal.summary[:4000],
         },
     )
+
+
+def _earlier_failure(task: TaskState) -> Failure | None:
+    """The last failure from before the request was opened again: the first new sample is shown it."""
+    before = task.history[: task.earlier] if len(task.history) == task.earlier else []
+    return next((outcome.failure for outcome in reversed(before) if outcome.failure), None)
 
 
 def _seed(packet_id: str, step: Try) -> int:

@@ -8,11 +8,11 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
 from pydantic import ValidationError
 
 from swarmd.agents.zygote import process_start
-from swarmd.audit import Line, read_lines
+from swarmd.audit import Line, find_last, read_lines
+from swarmd.bus import outbox
 from swarmd.bus.drop import stamp
 from swarmd.bus.inbox import request_places
 from swarmd.clock import boot_id
@@ -21,13 +21,23 @@ from swarmd.daemon.context import Context
 from swarmd.daemon.finish import clear_workspace, publish_result
 from swarmd.daemon.journal import event
 from swarmd.daemon.state import State
+from swarmd.daemon.sweep import sweep_stale
 from swarmd.errors import AuditError
 from swarmd.home import Home
 from swarmd.workspace import remove_tree
 
-__all__ = ["end_orphans", "fold", "mend"]
+__all__ = ["end_orphans", "fold", "mend", "payload"]
 
-CHUNK = 1 << 20
+
+def payload(home: Home, request_id: str, name: str) -> bytes:
+    """A file of a request, active or (where it is about to be opened again) ended. Raises OSError."""
+    try:
+        return (home.request_folder(request_id) / name).read_bytes()
+    except FileNotFoundError:
+        folder = outbox.find_done(home, request_id)
+        if folder is None:
+            raise
+        return (folder / name).read_bytes()
 
 
 def fold(path: Path, state: State) -> int:
@@ -50,8 +60,10 @@ def fold(path: Path, state: State) -> int:
             except (OSError, ValidationError) as error:
                 lost.add(request_id)
                 state.lose(line, offset, str(error))
-        elif line["event"] == "request_complete":
-            state.finished[line["request_id"]] = line["status"]
+        elif number == ends.get(request_id):
+            state.ending[line["request_id"]] = offset
+    for request_id in state.requests:
+        state.ending.pop(request_id, None)
     return len(lines)
 
 
@@ -62,27 +74,9 @@ def _lines(path: Path, offset: int) -> Iterator[tuple[Line, int]]:
 
 
 def _fold_start(path: Path) -> int:
-    """The byte offset that the last checkpoint names; 0 when there is none."""
-    mark = b'"event":"checkpoint"'
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return 0
-    with path.open("rb") as file:
-        end, tail = size, b""
-        while end > 0:
-            start = max(0, end - CHUNK)
-            file.seek(start)
-            block = file.read(end - start) + tail
-            found = block.rfind(mark)
-            first = block.find(b"\n") + 1 if start else 0
-            if found >= first:
-                begin = block.rfind(b"\n", 0, found) + 1
-                stop = block.find(b"\n", found)
-                if stop != -1:
-                    return int(orjson.loads(block[begin:stop])["data"]["fold_from"])
-            tail, end = block[:first], start
-    return 0
+    """The offset in the log that its last checkpoint names; 0 when there is none."""
+    found = find_last(path, "checkpoint")
+    return int(found["data"]["fold_from"]) if found is not None else 0
 
 
 def end_orphans(home: Home) -> list[str]:
@@ -101,8 +95,35 @@ def end_orphans(home: Home) -> list[str]:
 
 async def mend(context: Context) -> list[str]:
     """Repair the folders, which are views of the log, and say what was mended."""
+    mended = [*_return_reopened(context), *await _publish_ended(context), *_sweep_workspaces(context)]
+    for folder in sorted(context.home.spools.iterdir()):
+        remove_tree(folder, within=context.home.spools)
+        mended.append(f"removed the spool of {folder.name}")
+    mended += [f"removed {name}, which was never finished" for name in sweep_stale(context.home)]
+    mended += _drop_taken(context)
+    if mended or context.state.requests:
+        data = {"mended": mended[:50], "active": sorted(context.state.requests)[:100]}
+        await context.journal.commit(event("recovered", data={**data, "count": len(mended)}))
+    return mended
+
+
+def _return_reopened(context: Context) -> list[str]:
+    """The folder of a request that was opened again follows it, if the last daemon did not come to it."""
     mended = []
-    home = context.home
+    for request_id, request in context.state.requests.items():
+        if request.reopened and (
+            not context.home.request_folder(request_id).is_dir()
+            or outbox.result_file(context.home, request_id).exists()
+        ):
+            outbox.take_back(context.home, request_id)
+            mended.append(f"made {request_id}, which was opened again, active")
+    return mended
+
+
+async def _publish_ended(context: Context) -> list[str]:
+    """Requests that ended: their result belongs into the outbox and their folder into done/. A folder
+    that no line ever spoke of goes away."""
+    home, mended = context.home, []
     for folder in sorted(home.active.iterdir()):
         if folder.name in context.state.requests:
             continue
@@ -113,24 +134,36 @@ async def mend(context: Context) -> list[str]:
         else:
             remove_tree(folder, within=home.active)
             mended.append(f"removed {folder.name}, which was never committed")
-    for repository in sorted(home.workspaces.glob("*/repo.git")):
-        if repository.parent.name not in context.state.requests:
-            clear_workspace(home, repository.parent.name)
-            mended.append(f"removed the workspace of {repository.parent.name}")
-    for folder in sorted(home.spools.iterdir()):
-        remove_tree(folder, within=home.spools)
-        mended.append(f"removed the spool of {folder.name}")
-    mended += _drop_taken(context)
-    if mended or context.state.requests:
-        data = {"mended": mended[:50], "active": sorted(context.state.requests)[:100]}
-        await context.journal.commit(event("recovered", data=data))
+    for request_id in list(context.state.ending):
+        result_file = outbox.result_file(home, request_id)
+        done = outbox.find_done(home, request_id)
+        if done is not None and not result_file.exists():
+            with contextlib.suppress(OSError):
+                outbox.put(home, request_id, (done / "result.json").read_bytes())
+                mended.append(f"published the result of {request_id}")
+        if request_id not in context.unpublished:
+            context.state.published(request_id)
+    return mended
+
+
+def _sweep_workspaces(context: Context) -> list[str]:
+    mended = []
+    for repository in sorted(context.home.workspaces.glob("*/repo.git")):
+        request_id = repository.parent.name
+        if request_id in context.state.requests:
+            continue
+        done = outbox.find_done(context.home, request_id)
+        keep = done is not None and (done / "state.json").exists()
+        if not keep or len(list(repository.parent.iterdir())) > 1:
+            clear_workspace(context.home, request_id, keep_work=keep)
+            mended.append(f"cleared the workspace of {request_id}")
     return mended
 
 
 def _drop_taken(context: Context) -> list[str]:
     """Remove dropped files that were acknowledged just before the last daemon died. This cannot wait
     for their turn in the inbox: by then the request may have ended, and would be taken again."""
-    taken = {r.request.source_id: name for name, r in context.state.requests.items() if r.request.source_id}
+    taken = context.state.sources
     dropped = []
     for place in request_places(context.home) if taken else ():
         with contextlib.suppress(OSError), os.scandir(place.folder) as entries:

@@ -1,18 +1,15 @@
-"""What happens next: one pass over all active requests, repeated whenever something changed.
+"""What happens next: requests that something was said about are looked at, and work is given out.
 
-A pass holds no memory of its own. What it decides follows from the state (a fold of the log) and
-from which workers hold what, so that a restarted daemon goes on where the last one was.
+What is decided follows from the state (a fold of the log) and from which workers hold what, so that a
+restarted daemon goes on where the last one was: the queue of work here is filled again from the state.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
-from datetime import datetime
-from typing import Any, Literal
+from collections.abc import Coroutine
+from typing import Any
 
-from swarmd import durable
 from swarmd.agents.factory import Worker
 from swarmd.coding.policy import Stop
 from swarmd.daemon.context import Context
@@ -20,20 +17,21 @@ from swarmd.daemon.crew import VERIFIER, Crew
 from swarmd.daemon.finish import Finisher, commit_message, required_failure
 from swarmd.daemon.jobs import Jobs
 from swarmd.daemon.journal import event
+from swarmd.daemon.limits import Limits
 from swarmd.daemon.orders import Orders
+from swarmd.daemon.plans import Plans, failing
 from swarmd.daemon.state import RequestState, TaskState
-from swarmd.errors import SwarmdError, WorkspaceError
-from swarmd.messages import ChatCall, ChatReply, Plan, dump
-from swarmd.models.privacy import tighter
-from swarmd.planning import PlanSettings, make_plan
+from swarmd.daemon.work import Rank, Work, WorkKind, WorkQueue
+from swarmd.errors import WorkspaceError
 
 __all__ = ["Scheduler"]
 
-JobKind = Literal["prepare", "judge", "integrate", "deliver"]
+RERANK_S = 5.0
+"""How often waiting work is ranked anew, so that what has aged comes forward."""
 
 
 class Scheduler:
-    """Moves every active request one step on."""
+    """Moves every active request on."""
 
     def __init__(
         self,
@@ -50,212 +48,189 @@ class Scheduler:
         self._jobs = jobs
         self._finisher = finisher
         self._background = background
-        self._planning: dict[str, asyncio.Task[None]] = {}
+        self._plans = Plans(context, crew, background)
+        self._limits = Limits(context)
+        self.queue = WorkQueue(self._rank)
+        self._busy: set[str] = set()
+        """Requests that are being looked at: no second look begins meanwhile."""
+        self._giving: set[tuple[str, str | None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reranked = 0.0
+        context.state.touched.update(dict.fromkeys(context.state.requests))
 
-    async def step(self) -> None:
-        """One pass, the most urgent request first."""
-        await self._finisher.publish_rest()
-        for request in list(self._context.state.in_order()):
+    # --- the pass ----------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Look at what was touched, the most urgent first, and give out work."""
+        touched = self._context.state.touched
+        if touched:
+            found = [self._context.state.requests.get(name) for name in touched if name not in self._busy]
+            for name in [name for name in touched if name not in self._busy]:
+                del touched[name]
+            for request in sorted((r for r in found if r), key=lambda r: r.order):
+                self._busy.add(request.request_id)
+                self._start(self._look_at(request))
+        if not self._held_back:
+            self._give_out()
+
+    def tick(self) -> None:
+        """Once a second: what time alone brings about."""
+        now = self._context.clock.boot()
+        if now - self._reranked > RERANK_S:
+            self._reranked = now
+            self.queue.rerank()
+        for request in self._context.state.requests.values():
+            if self._limits.is_over(request) or any(self._is_forsaken(t) for t in request.tasks.values()):
+                self._context.state.touched[request.request_id] = None
+        if self._context.unpublished:
+            self._start(self._finisher.publish_rest())
+
+    def touch_all(self) -> None:
+        """Look at every request again, because something that holds for all has changed."""
+        self._context.state.touched.update(dict.fromkeys(self._context.state.requests))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside the others, so that their changes are committed in one group."""
+        task = self._background.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def _held_back(self) -> bool:
+        return self._context.state.paused or self._context.draining
+
+    def _rank(self, request_id: str) -> Rank | None:
+        request = self._context.state.requests.get(request_id)
+        return None if request is None else (self._limits.level(request), request.running, request.first_seq)
+
+    # --- one request -------------------------------------------------------------------------------
+
+    async def _look_at(self, request: RequestState) -> None:
+        try:
             await self._advance(request)
+        finally:
+            self._busy.discard(request.request_id)
+            if request.request_id in self._context.state.touched:
+                self._context.wake.set()
 
     async def _advance(self, request: RequestState) -> None:
-        await self._check_limits(request)
+        if (why := self._why_it_fails(request)) is not None:
+            await self._context.journal.commit(failing(request, *why))
         if request.stage == "cancelling" or request.error is not None:
             await self._wind_up(request)
-        elif self._context.paused or self._context.draining:
+        elif self._held_back:
             return
         elif request.stage == "received":
-            await self._job("prepare", request, None)
+            if not await self._plans.unattached(request):
+                self._want("prepare", VERIFIER, request, None)
         elif request.stage == "prepared":
-            self._plan(request)
+            self._plans.begin(request)
         elif request.stage == "planned":
             await self._advance_tasks(request)
         elif request.stage == "delivered":
-            await self._finisher.finish(request)
+            await self._end(request)
 
-    async def _check_limits(self, request: RequestState) -> None:
+    def _why_it_fails(self, request: RequestState) -> tuple[str, ...] | None:
         if request.error is not None or request.stage in ("cancelling", "delivered"):
-            return
-        wanted, most = request.request.limits, self._context.settings.limits
-        seconds = min(wanted.seconds or most.seconds, most.seconds)
-        tokens = min(wanted.tokens or most.tokens, most.tokens)
-        age = (self._context.clock.now() - datetime.fromisoformat(request.received_ts)).total_seconds()
-        used = request.usage + request.cloud_usage
-        if age > seconds:
-            await self._fail(request, "E-LIMIT-SECONDS", f"it took longer than its limit of {seconds} s")
-        elif used.prompt_tokens + used.completion_tokens > tokens:
-            await self._fail(request, "E-LIMIT-TOKENS", f"it used more than its limit of {tokens} tokens")
-        elif request.crashes >= self._context.settings.daemon.max_crashes:
-            await self._fail(
-                request, "E-POISON", f"it ended {request.crashes} verifiers and is given up as poison"
-            )
-        elif (error := self._context.sandbox_error) is not None:
-            await self._fail(request, error.code, error.message, error.hint)
-        elif self._crew.broken(VERIFIER):
-            await self._fail(request, "E-VERIFIER-BOOT", "verifiers cannot start on this machine")
+            return None
+        if (why := self._limits.exceeded(request)) is not None:
+            return why
+        if request.crashes >= self._context.settings.daemon.max_crashes:
+            return "E-POISON", f"it ended {request.crashes} verifiers and is given up as poison"
+        if request.survey is None and not request.tasks and not self._needs_project(request):
+            return None
+        if (error := self._context.sandbox_error) is not None and self._needs_project(request):
+            return error.code, error.message, error.hint
+        if self._crew.broken(VERIFIER) and self._needs_project(request):
+            return "E-VERIFIER-BOOT", "verifiers cannot start on this machine"
+        return None
 
-    async def _fail(
-        self,
-        request: RequestState,
-        code: str,
-        message: str,
-        hint: str = 'Run "swarmd doctor"; limits stand in swarmd.toml.',
-    ) -> None:
-        data = {"code": code, "message": message, "hint": hint}
-        await self._context.journal.commit(
-            event("request_failing", level="error", request_id=request.request.request_id, data=data)
-        )
+    def _needs_project(self, request: RequestState) -> bool:
+        """Whether verifiers have, or will have, anything to do for it."""
+        if request.survey is not None or request.request.workspace is not None:
+            return True
+        types = self._context.types.infos
+        served = [types[t.packet.agent_type] for t in request.tasks.values() if t.packet.agent_type in types]
+        return any(info.needs_workspace for info in served or types.values())
 
     async def _wind_up(self, request: RequestState) -> None:
         """End all work for a request that is cancelled or lost, then write its result."""
-        request_id = request.request.request_id
+        request_id = request.request_id
+        self.queue.discard(request_id, iter(request.tasks))
+        self._plans.cancel(request_id)
         if not self._crew.release(request_id):
-            return
-        planning = self._planning.pop(request_id, None)
-        if planning is not None:
-            planning.cancel()
+            return  # looked at again when the last of them has ended
         await self._crew.broker.abort(request_id)
-        await self._finisher.finish(request)
-
-    def _plan(self, request: RequestState) -> None:
-        request_id = request.request.request_id
-        if request_id not in self._planning:
-            self._planning[request_id] = self._background.create_task(self._make_plan(request))
-
-    async def _make_plan(self, request: RequestState) -> None:
-        request_id = request.request.request_id
-        try:
-            await self._commit_plan(request)
-        finally:
-            self._planning.pop(request_id, None)
-            self._context.wake.set()
-
-    async def _commit_plan(self, request: RequestState) -> None:
-        assert request.survey is not None
-        request_id = request.request.request_id
-        started = self._context.clock.boot()
-        try:
-            plan = await make_plan(
-                request.request,
-                request.survey,
-                self._context.types.infos,
-                self._asker(request),
-                read=self._reader(request_id, request.survey.base_commit),
-                settings=PlanSettings(
-                    context_tokens=self._context.settings.policy.context_tokens.deep,
-                    max_attempts=self._context.settings.policy.max_attempts,
-                ),
-            )
-        except SwarmdError as error:
-            await self._fail(request, error.code, error.message, error.hint)
-            return
-        except Exception as error:  # one request's plan may not end the daemon, and the next one too
-            await self._fail(request, "E-PLAN", f"planning failed unexpectedly: {error!r}", "Report this.")
-            return
-        took = round((self._context.clock.boot() - started) * 1000)
-        facts = {
-            "origin": plan.origin,
-            "kind": plan.kind,
-            "tasks": len(plan.packets),
-            "note": plan.note[:2000],
-        }
-        created = event("plan_created", request_id=request_id, latency_ms=took, data=facts)
-        folder = self._context.home.request_folder(request_id)
-        await self._context.journal.commit(
-            created, *_task_events(plan), files={folder / "plan.json": dump(plan)}
-        )
-
-    def _asker(self, request: RequestState) -> Callable[[ChatCall], Awaitable[ChatReply]]:
-        async def ask(call: ChatCall) -> ChatReply:
-            privacy = tighter(request.request.privacy, self._context.settings.privacy)
-            update = {"request_id": request.request.request_id, "privacy": privacy}
-            return await self._crew.broker.chat(call.model_copy(update=update))
-
-        return ask
-
-    def _reader(self, request_id: str, commit: str) -> Callable[[str], str | None]:
-        """Reads a project file as it is in ``commit``; None for what is not there or no text."""
-        repo = self._context.repo(request_id)
-
-        def read(path: str) -> str | None:
-            data = repo.read(commit, path)
-            return None if data is None or b"\0" in data else data.decode("utf-8", "replace")
-
-        return read
-
-    async def _advance_tasks(self, request: RequestState) -> None:
-        for task in request.tasks.values():
-            await self._advance_task(request, task)
-        if all(task.ended for task in request.tasks.values()):
-            await self._end(request)
+        await self._end(request)
 
     async def _end(self, request: RequestState) -> None:
+        self.queue.discard(request.request_id, iter(request.tasks))
+        self._limits.forget(request.request_id)
+        await self._finisher.finish(request)
+
+    async def _advance_tasks(self, request: RequestState) -> None:
+        for task in list(request.tasks.values()):
+            await self._advance_task(request, task)
+        if not all(task.ended for task in request.tasks.values()):
+            return
         changed = any(task.commit for task in request.tasks.values())
         if required_failure(request) is not None or not changed:
-            await self._finisher.finish(request)
-            return
-        message = commit_message(request)
-        trailers = {
-            "Swarmd-Request": request.request.request_id,
-            "Swarmd-Log": f"{self._context.journal.master.head.seq} {self._context.journal.master.head.hash}",
-        }
-        await self._job("deliver", request, None, message=message, trailers=trailers)
+            await self._end(request)
+        else:
+            self._want("deliver", VERIFIER, request, None)
+
+    # --- one task ----------------------------------------------------------------------------------
 
     async def _advance_task(self, request: RequestState, task: TaskState) -> None:
         if task.status == "pending":
             await self._make_ready(request, task)
         if task.status == "ready":
-            await self._order(request, task)
-        elif task.status == "running" and not self._held(task.agent_id, task.order_id):
+            await self._want_order(request, task)
+        elif task.status == "running" and self._is_forsaken(task):
             await self._expire(request, task)
         elif task.status == "verifying" and task.crashes >= self._context.settings.daemon.max_crashes:
             await self._abort(request, task, f"it ended {task.crashes} verifiers and is given up as poison")
         elif task.status == "verifying":
-            await self._job("integrate" if task.passed else "judge", request, task)
-
-    def _held(self, worker_name: str | None, work: str | None) -> bool:
-        worker = self._crew.factory.workers.get(worker_name or "")
-        return worker is not None and worker.work == work
+            self._want("integrate" if task.passed else "judge", VERIFIER, request, task)
 
     async def _make_ready(self, request: RequestState, task: TaskState) -> None:
         needed = [request.tasks[name] for name in task.packet.dependencies]
         failed = next((t for t in needed if t.ended and t.status != "succeeded"), None)
-        ids = {"request_id": request.request.request_id, "task_id": task.packet.task_id}
         if failed is not None:
             await self._abort(request, task, f"{failed.packet.task_id} did not succeed", status="skipped")
         elif all(t.status == "succeeded" for t in needed):
+            ids = {"request_id": request.request_id, "task_id": task.packet.task_id}
             data = {"agent_type": task.packet.agent_type}
             await self._context.journal.commit(event("task_ready", level="debug", data=data, **ids))
 
+    async def _want_order(self, request: RequestState, task: TaskState) -> None:
+        step = self._orders.next_step(request, task)
+        name = task.packet.agent_type
+        if isinstance(step, Stop):
+            await self._abort(request, task, step.reason)
+        elif self._crew.broken(name):
+            await self._abort(request, task, f"agents of type {name} cannot start; see logs/daemon.out")
+        else:
+            self._want("order", name, request, task)
+
+    def _is_forsaken(self, task: TaskState) -> bool:
+        """Whether nobody holds a task that is said to be worked on: the last daemon ended before it
+        could say so."""
+        if task.status != "running" or self._orders.is_settling(task):
+            return False
+        worker = self._crew.factory.workers.get(task.agent_id or "")
+        return worker is None or worker.work != task.order_id
+
     async def _expire(self, request: RequestState, task: TaskState) -> None:
-        """Its agent is gone without a trace in the log: the last daemon ended before it could say so."""
         await self._context.journal.commit(
             event(
                 "lease_expired",
                 level="warning",
-                request_id=request.request.request_id,
+                request_id=request.request_id,
                 task_id=task.packet.task_id,
                 data={"work": task.order_id, "crashed": 0, "agent_type": task.packet.agent_type},
             )
         )
-
-    async def _order(self, request: RequestState, task: TaskState) -> None:
-        step = self._orders.next_step(request, task)
-        if isinstance(step, Stop):
-            await self._abort(request, task, step.reason)
-            return
-        name = task.packet.agent_type
-        if self._crew.broken(name):
-            await self._abort(request, task, f"agents of type {name} cannot start; see logs/daemon.out")
-            return
-        cap = self._context.types.valid[name].limits.max_instances
-        worker = await self._crew.take("agent", name, cap)
-        if worker is not None:
-            self._reserve(worker, request, task, "order")
-            try:
-                await self._orders.give(request, task, step, worker)
-            except WorkspaceError as error:
-                await self._fail(request, error.code, error.message, error.hint)
 
     async def _abort(
         self, request: RequestState, task: TaskState, reason: str, *, status: str = "failed"
@@ -264,7 +239,7 @@ class Scheduler:
             event(
                 "task_abort",
                 level="warning",
-                request_id=request.request.request_id,
+                request_id=request.request_id,
                 task_id=task.packet.task_id,
                 tier=task.tier,
                 attempt=task.attempt,
@@ -273,62 +248,69 @@ class Scheduler:
             )
         )
 
-    async def _job(self, kind: JobKind, request: RequestState, task: TaskState | None, **extra: Any) -> None:
-        """Have a verifier do a job for a request or a task, unless one is at it already."""
-        request_id = request.request.request_id
-        task_id = task.packet.task_id if task else None
-        for worker in self._crew.factory.workers.values():
-            if worker.kind == "verifier" and (worker.request_id, worker.task_id) == (request_id, task_id):
-                return
-        free = await self._crew.take("verifier", VERIFIER, self._context.settings.daemon.max_verifiers)
-        if free is not None:
-            self._reserve(free, request, task, kind)
-            await self._jobs.give(kind, request, task, free, **extra)
+    # --- giving work out ---------------------------------------------------------------------------
 
-    def _reserve(self, worker: Worker, request: RequestState, task: TaskState | None, work: str) -> None:
-        worker.work = work
-        worker.request_id = request.request.request_id
-        worker.task_id = task.packet.task_id if task else None
+    def _want(self, kind: WorkKind, worker_type: str, request: RequestState, task: TaskState | None) -> None:
+        """Let a piece of work wait for a worker, unless one is at it already."""
+        work = Work(kind, worker_type, request.request_id, task.packet.task_id if task else None)
+        if work.key in self._giving or self._is_held(work):
+            return
+        self.queue.add(work)
+        self._context.wake.set()
+
+    def _is_held(self, work: Work) -> bool:
+        workers = self._crew.factory.workers.values()
+        return any(w.work is not None and (w.request_id, w.task_id) == work.key for w in workers)
+
+    def _give_out(self) -> None:
+        for worker_type in self.queue.types():
+            kind, cap = self._kind_and_cap(worker_type)
+            while waiting := self.queue.waiting(worker_type):
+                worker = self._crew.take(kind, worker_type, cap, waiting)  # type: ignore[arg-type]
+                if worker is None:
+                    break
+                work = self.queue.pop(worker_type)
+                if work is None:
+                    break
+                self._hand_over(work, worker)
+
+    def _kind_and_cap(self, worker_type: str) -> tuple[str, int]:
+        if worker_type == VERIFIER:
+            return "verifier", self._context.settings.daemon.max_verifiers
+        agent_type = self._context.types.valid.get(worker_type)
+        return "agent", agent_type.limits.max_instances if agent_type else 0
+
+    def _hand_over(self, work: Work, worker: Worker) -> None:
+        request = self._context.state.requests[work.request_id]
+        task = request.tasks.get(work.task_id or "")
+        worker.work = work.kind
+        worker.request_id, worker.task_id = work.key
         worker.last_beat = self._context.clock.boot()
+        self._giving.add(work.key)
+        self._start(self._give(work, request, task, worker))
+
+    async def _give(self, work: Work, request: RequestState, task: TaskState | None, worker: Worker) -> None:
+        try:
+            if work.kind != "order":
+                extra = self._delivery(request) if work.kind == "deliver" else {}
+                await self._jobs.give(work.kind, request, task, worker, **extra)
+            elif task is not None:
+                await self._orders.give(request, task, worker)
+        except WorkspaceError as error:
+            await self._context.journal.commit(failing(request, error.code, error.message, error.hint))
+        finally:
+            self._giving.discard(work.key)
+            if not self._is_held(work):
+                self._context.state.touched[work.request_id] = None
+                self._context.wake.set()
+
+    def _delivery(self, request: RequestState) -> dict[str, Any]:
+        head = self._context.journal.master.head
+        trailers = {"Swarmd-Request": request.request_id, "Swarmd-Log": f"{head.seq} {head.hash}"}
+        return {"message": commit_message(request), "trailers": trailers}
 
     def close(self) -> None:
-        """End the planning that is under way; the next daemon begins it again."""
-        for task in self._planning.values():
+        """End what is under way (it may be waiting for a full disk); the next daemon begins it again."""
+        self._plans.close()
+        for task in self._tasks:
             task.cancel()
-
-    def publish_ready(self) -> None:
-        """Show the packets that wait for an agent as files in bus/tasks/<type>/."""
-        wanted = {
-            self._context.home.tasks / task.packet.agent_type / f"{task.packet.packet_id}.json": task.packet
-            for request in self._context.state.requests.values()
-            for task in request.tasks.values()
-            if task.status == "ready"
-        }
-        with contextlib.suppress(OSError):  # a view: the next pass shows it
-            for path in self._context.home.tasks.glob("*/*.json"):
-                if path not in wanted:
-                    durable.remove(path)
-            for path, packet in wanted.items():
-                if not path.exists():
-                    durable.make_dirs(path.parent)
-                    durable.write(path, dump(packet.model_copy(update={"status": "ready"})), durable=False)
-
-
-def _task_events(plan: Plan) -> list[dict[str, Any]]:
-    return [
-        event(
-            "task_created",
-            request_id=plan.request_id,
-            task_id=packet.task_id,
-            tier=packet.tier,
-            data={
-                "agent_type": packet.agent_type,
-                "skill": packet.skill,
-                "action": packet.action[:500],
-                "files": packet.files_owned[:20],
-                "dependencies": packet.dependencies,
-                "acceptance": packet.acceptance,
-            },
-        )
-        for packet in plan.packets
-    ]

@@ -2,5 +2,6 @@
 
 from swarmd.planning.planner import Ask, PlanSettings, make_plan
 from swarmd.planning.typeinfo import BUILTIN_TYPES, TypeInfo
+from swarmd.planning.unattached import plan_unattached
 
-__all__ = ["BUILTIN_TYPES", "Ask", "PlanSettings", "TypeInfo", "make_plan"]
+__all__ = ["BUILTIN_TYPES", "Ask", "PlanSettings", "TypeInfo", "make_plan", "plan_unattached"]

@@ -33,6 +33,8 @@ class TypeInfo:
     """Ids of the gates that its work must pass; empty: all."""
     tier: Tier | None = None
     attempts: int | None = None
+    needs_workspace: bool = True
+    """Whether its requests need a project."""
 
 
 def named_type(text: str, types: Mapping[str, TypeInfo]) -> TypeInfo | None:

@@ -74,8 +74,13 @@ def test_idle_agents_end_and_come_back_on_demand(scripted: Scripted, tmp_path: P
     daemon.drop("one", COUNTER_REQUEST | {"workspace": str(words)})
     daemon.result("one", 60)
     daemon.wait(lambda: daemon.events("agent_terminated", actor="coding.1"), 15, "still there", daemon.tail)
-    record = json.loads((daemon.home / "council/keys/agents-registry.json").read_text())
-    assert record["agents"]["coding.1"]["status"] == "terminated"
+    registry = daemon.home / "council/keys/agents-registry.json"
+
+    def ended() -> bool:
+        return bool(json.loads(registry.read_text())["agents"]["coding.1"]["status"] == "terminated")
+
+    daemon.wait(ended, 5, "the registry does not agree with the process table", daemon.tail)
+    record = json.loads(registry.read_text())
     assert record["agents"]["coding.1"]["tasks_done"] == 1
     daemon.drop("two", {"user_request": COUNTER_REQUEST["user_request"], "workspace": str(words)})
     assert daemon.result("two", 60)["status"] == "succeeded"
@@ -104,3 +109,6 @@ def test_a_second_daemon_on_the_same_home_is_refused(scripted: Scripted) -> None
     refused = daemon.swarmd("up", check=False)
     assert refused.returncode == 6
     assert "E-HOME-LOCKED" in refused.stderr
+    assert daemon.process is not None
+    assert f"(pid {daemon.process.pid}," in refused.stderr
+    assert daemon.process.poll() is None

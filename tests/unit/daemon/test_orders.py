@@ -16,9 +16,9 @@ from swarmd.agents.spec import Types
 from swarmd.bus.spool import AgentSpool
 from swarmd.config import Settings
 from swarmd.daemon.context import Context
-from swarmd.daemon.intake import payload
 from swarmd.daemon.journal import Journal, event
 from swarmd.daemon.orders import Orders
+from swarmd.daemon.recover import payload
 from swarmd.daemon.state import State, TaskState
 from swarmd.errors import AgentError
 from swarmd.home import Home
@@ -52,6 +52,7 @@ async def assigned(home: Home) -> tuple[Context, Worker]:
     await context.journal.commit(
         event("request_received", request_id="r"),
         event("plan_created", request_id="r"),
+        event("task_ready", request_id="r", task_id="task-001"),
         event(
             "task_assigned",
             actor="coding.1",

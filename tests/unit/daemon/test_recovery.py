@@ -17,8 +17,9 @@ from swarmd.config import Settings
 from swarmd.daemon import recover
 from swarmd.daemon.context import Context
 from swarmd.daemon.finish import publish_result
-from swarmd.daemon.intake import Intake, payload
+from swarmd.daemon.intake import Intake
 from swarmd.daemon.journal import Journal, event
+from swarmd.daemon.recover import payload
 from swarmd.daemon.state import State
 from swarmd.home import Home
 from swarmd.messages import AcceptedRequest, AuditPoint, Result, dump
