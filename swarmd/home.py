@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -153,6 +154,19 @@ class Home:
         wanted = (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp")  # noqa: S108
         base = next(folder for folder in wanted if folder and len(folder) <= MAX_RUNTIME_BASE)
         return Path(base) / f"swarmd-{os.getuid()}-{digest}"
+
+    def make_runtime(self) -> Path:
+        """``runtime``, made if need be, and only this user's: it may lie in a folder that all can write.
+
+        Raises ConfigError when somebody else made it.
+        """
+        path = self.runtime()
+        durable.make_dirs(path)
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            raise ConfigError(f"{path} belongs to somebody else", hint="Remove it, or set $XDG_RUNTIME_DIR.")
+        path.chmod(0o700)
+        return path
 
     def folders(self) -> list[Path]:
         """Every folder that a home always has."""

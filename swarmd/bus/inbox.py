@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 
 from swarmd import durable
 from swarmd.bus.backlog import Backlog
@@ -44,6 +45,10 @@ PATIENCE = 16
 """A priority that was passed over so often in a row, while files waited there, has the next claim."""
 _AHEAD_NS = 60 * 10**9
 """How far in the future a file may have been written; else it could wait for ever behind others."""
+_TICK_NS = 20 * 10**6
+"""Longer than a tick of any file system's clock."""
+_PEEK = 1000
+"""Most names that are looked at out of turn."""
 _IGNORED = (".tmp", ".part", "~")
 
 
@@ -75,6 +80,8 @@ class Inbox:
         }
         self._ticks = [(-1, 0)] * len(self._places)
         """By place: the time of the file of which an event told last, and how many before in that tick."""
+        self._peeked = [0] * len(self._places)
+        """By place: the time of the folder's last change that was looked into."""
         self._passed = dict.fromkeys(PRIORITIES, 0)
         self._settling = Settling(settings, clock)
         self._stuck: dict[Key, Stamp] = {}
@@ -179,6 +186,7 @@ class Inbox:
         End each claim as with ``next_ready``.
         """
         await asyncio.sleep(0)  # else who finds files at once would hear of nothing more urgent
+        self._peek()
         while True:
             self._wake.clear()
             if first := self.take(_LOOKS):
@@ -193,6 +201,30 @@ class Inbox:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settling.next_in()):
                     await self._wake.wait()
+
+    def _peek(self) -> None:
+        """While files wait, see whether there are more urgent ones: their events may stand behind
+        those of a storm. Costs a stat for each folder of a higher priority, unless that has changed."""
+        if not any(map(len, self._backlogs)):
+            return
+        for ranked in self._ranked.values():
+            if any(len(self._backlogs[index]) for index in ranked):
+                return
+            for index in ranked:
+                with contextlib.suppress(OSError):
+                    self._peek_into(index)
+
+    def _peek_into(self, index: int) -> None:
+        folder = self._places[index].folder
+        changed = os.stat(folder).st_mtime_ns
+        if changed == self._peeked[index]:
+            return
+        if time.time_ns() - changed > _TICK_NS:  # else more may come within the same tick
+            self._peeked[index] = changed
+        with os.scandir(folder) as entries:
+            for entry in islice(entries, _PEEK):
+                if entry.name not in self._backlogs[index]:
+                    self._see(index, entry.name)
 
     def take(self, looks: int = sys.maxsize) -> Candidate | None:
         """Claim the next file that is ready, if there is one among the next ``looks``."""

@@ -47,6 +47,20 @@ class _Change:
     done: asyncio.Future[list[Line]]
 
 
+@dataclass(eq=False)
+class _Written:
+    """A group that is in its places, and not in the write-ahead file yet."""
+
+    taken: int
+    """How many changes of the queue it stands for: those that nobody waits for any more were left out."""
+    group: Sequence[_Change]
+    files: Mapping[Path, bytes]
+    by_name: Mapping[str, bytes]
+    lines: list[Line]
+    raw: bytes
+    offset: int
+
+
 class Journal:
     """The writer of one log and of the payload files under ``root``. Not thread-safe: all in one loop."""
 
@@ -73,7 +87,8 @@ class Journal:
         self._queue: list[_Change] = []
         self._scheduled = False
         self._failed: Exception | None = None
-        self._fresh: dict[Path, bytes] = {}
+        self._fresh: Mapping[Path, bytes] = {}
+        self._written: _Written | None = None
 
     async def commit(self, *events: Event, files: Mapping[Path, bytes] | None = None) -> list[Line]:
         """Make ``events`` happen, with the payload ``files`` they speak of. Returns the lines.
@@ -108,14 +123,20 @@ class Journal:
         self._scheduled = False
         singly = 0
         while self._queue and self._failed is None:
-            group = self._queue[: 1 if singly else GROUP]
+            size = self._written.taken if self._written else 1 if singly else GROUP
+            group = self._queue[:size]
             singly = max(0, singly - 1)
             try:
-                self._write([change for change in group if not change.done.done()])
+                if self._written is None:
+                    self._write(group)
+                self._make_durable()
             except (OSError, AuditError) as error:
-                if isinstance(error, OSError) and error.errno in _FULL and not _is_fatal(error):
+                if _is_full(error):
                     self._wait_for_room()
                     return
+                if self._written is not None:
+                    self._fail(error)  # the lines are in the log, and cannot be acknowledged
+                    break
                 if len(group) > 1 and not _is_fatal(error):
                     singly = len(group)
                     continue
@@ -124,6 +145,18 @@ class Journal:
                 self._fail(error)
             del self._queue[: len(group)]
         self.waiting_for_space = False
+
+    def _make_durable(self) -> None:
+        """The written group, if there is one, survives power loss from here on, and takes effect."""
+        written = self._written
+        if written is None:
+            return
+        if self._wal is not None:
+            self._wal.append(written.offset, written.raw, written.by_name)
+        self._written = None
+        self._fresh = written.files
+        self._take_effect(written.group, written.lines, written.offset)
+        self._fresh = {}
 
     def _refuse(self, change: _Change, error: OSError | AuditError) -> None:
         if _is_fatal(error):
@@ -144,8 +177,8 @@ class Journal:
         asyncio.get_running_loop().call_later(_ROOM_S, self._flush)
 
     def _write(self, group: Sequence[_Change]) -> None:
-        if not group:
-            return
+        taken = len(group)
+        group = [change for change in group if not change.done.done()]
         files = {path: data for change in group for path, data in change.files.items()}
         stamp = self._stamp()
         prepared = self.chain.prepare({"ts": stamp, **event} for change in group for event in change.events)
@@ -155,11 +188,7 @@ class Journal:
         durable.create_group(files)
         offset = self.chain.size
         self.chain.write(prepared)
-        if self._wal is not None:
-            self._wal.append(offset, prepared.raw, by_name)
-        self._fresh = files
-        self._take_effect(group, prepared.lines, offset)
-        self._fresh = {}
+        self._written = _Written(taken, group, files, by_name, prepared.lines, prepared.raw, offset)
 
     def _take_effect(self, group: Sequence[_Change], lines: list[Line], offset: int) -> None:
         self.lines_since_checkpoint += len(lines)
@@ -169,7 +198,8 @@ class Journal:
         first = 0
         for change in group:
             last = first + len(change.events)
-            change.done.set_result(lines[first:last])
+            if not change.done.done():
+                change.done.set_result(lines[first:last])
             first = last
 
     def on_group(self, lines: Sequence[Line]) -> None:
@@ -185,7 +215,7 @@ class Journal:
             try:
                 done = work()
             except OSError as error:
-                if error.errno not in _FULL or isinstance(error, durable.FsyncFailedError):
+                if not _is_full(error):
                     raise
             else:
                 return done
@@ -201,21 +231,34 @@ class Journal:
     async def checkpoint(self, *, synced: bool = True) -> None:
         """Sync everything that was written so far in its own place, free the write-ahead file of it, and
         begin a new log segment if this one is full. Raises FsyncFailedError."""
+        if self._failed is not None:
+            raise self._failed  # what is on the disk is unknown: no later sync may cover that up
+        try:
+            await self.with_room(self._switch)
+            if synced:
+                await asyncio.to_thread(durable.sync_file_system, self._root)
+            if self._wal is not None and self._failed is None:
+                self._wal.release()
+                if self.chain.full and self._written is None:
+                    self._rotate()
+            elif self.chain.full:
+                self._rotate()
+        except durable.FsyncFailedError as error:
+            self._fail(error)
+            raise
+
+    def _switch(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+        if self._wal is not None:
+            self._wal.switch(self._written.offset if self._written else self.chain.size)
         self.lines_since_checkpoint = 0
-        if self._wal is not None:
-            self._wal.switch(self.chain.size)
-        if synced:
-            await asyncio.to_thread(durable.sync_file_system, self._root)
-        if self._wal is not None:
-            self._wal.release()
-        if self.chain.full:
-            self._rotate()
 
     def _rotate(self) -> None:
         try:
             self.chain.rotate()
         except OSError as error:
-            if error.errno not in _FULL or isinstance(error, durable.FsyncFailedError):
+            if not _is_full(error):
                 raise
             return  # there will be room at a later checkpoint
         if self._wal is not None:
@@ -227,6 +270,10 @@ class Journal:
         self.chain.close()
         if self._wal is not None:
             self._wal.close()
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _FULL and not _is_fatal(error)
 
 
 def _is_fatal(error: Exception) -> bool:

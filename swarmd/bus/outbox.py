@@ -25,6 +25,7 @@ __all__ = [
     "put",
     "read",
     "result_file",
+    "reunite",
     "take_back",
     "wait",
     "write",
@@ -134,6 +135,17 @@ def _merge(source: Path, target: Path) -> None:
         else:
             entry.replace(target / entry.name)
     source.rmdir()
+
+
+def reunite(home: Home, request_id: str, result: bytes) -> None:
+    """After power loss: the files of an ended request that were put back into bus/active/ join those that
+    had moved to bus/done/ before, and what the outbox has instead of ``result`` goes away."""
+    if (done := find_done(home, request_id)) is not None:
+        _merge(home.request_folder(request_id), done)
+    with contextlib.suppress(FileNotFoundError):
+        path = result_file(home, request_id)
+        if durable.read_regular(path, _MAX_RESULT) != result:
+            path.unlink()
 
 
 def take_back(home: Home, request_id: str) -> None:

@@ -96,26 +96,25 @@ class WriteAhead:
     def append(self, offset: int, raw: bytes, files: Mapping[str, bytes]) -> None:
         """Write one group and sync it: from now on it survives power loss.
 
-        Raises FsyncFailedError, after which this process must end.
+        Raises OSError when the disk does not take it, which may be tried again (a file system that
+        copies on writing can be full here too), and FsyncFailedError, after which this process must end.
         """
         data = _encode(self._generation, Record(offset, raw, files))
-        try:
-            durable.overwrite(self._fds[self._current], data, self._position)
-        except OSError as error:  # what the file holds is unknown now
-            raise durable.FsyncFailedError(error.errno, f"the write-ahead file: {error.strerror}") from error
+        durable.overwrite(self._fds[self._current], data, self._position)
         durable.sync(self._fds[self._current])
         self._position += len(data)
 
     def switch(self, offset: int) -> None:
         """Begin the other file, the log being ``offset`` bytes long. The records so far stay valid
-        until ``release``."""
-        self._generation += 1
-        self._current = 1 - self._current
-        self._position = 0
-        if self._sizes[self._current] > _LARGE:
-            os.ftruncate(self._fds[self._current], SIZE)
-            self._sizes[self._current] = SIZE
-        self.append(offset, b"", {})
+        until ``release``. Raises as ``append``; nothing has changed after a plain OSError."""
+        other, generation = 1 - self._current, self._generation + 1
+        if self._sizes[other] > _LARGE:
+            os.ftruncate(self._fds[other], SIZE)
+            self._sizes[other] = SIZE
+        data = _encode(generation, Record(offset, b"", {}))
+        durable.overwrite(self._fds[other], data, 0)
+        durable.sync(self._fds[other])
+        self._current, self._generation, self._position = other, generation, len(data)
 
     def release(self) -> None:
         """Everything before the last switch has been synced in its own place: void its records."""

@@ -170,6 +170,8 @@ async def publish_result(context: Context, request_id: str, data: bytes) -> None
 
 
 def _publish(context: Context, request_id: str, data: bytes) -> None:
+    for path in context.home.request_folder(request_id).glob("**/.*.tmp"):
+        durable.remove(path)  # a verifier was killed while it wrote
     # Unsynced: until the next checkpoint has synced them, a fold finds the request's end and looks again.
     outbox.put(context.home, request_id, data)
     folder = outbox.archive(context.home, request_id, context.clock.now().date())

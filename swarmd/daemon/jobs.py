@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from swarmd.daemon.journal import Event, event
 from swarmd.daemon.orders import outcome_event
 from swarmd.daemon.state import RequestState, TaskState
 from swarmd.messages import (
+    DISK_FULL,
     ErrorInfo,
     Failure,
     GateResult,
@@ -30,6 +32,9 @@ from swarmd.messages import (
 )
 
 __all__ = ["Jobs"]
+
+POSTPONE_S = 2.0
+"""How long a job that found no room on the disk waits before it is given again."""
 
 Kind = Literal["prepare", "judge", "integrate", "deliver"]
 
@@ -124,6 +129,9 @@ class Jobs:
             await self._record(worker, job, report, request)
 
     async def _record(self, worker: Worker, job: Job, report: JobReport, request: RequestState) -> None:
+        if report.error is not None and report.error.code == DISK_FULL:
+            await self._postpone(worker, job, report.error)
+            return
         match job.kind:
             case "prepare":
                 await self._prepared(worker, report, request)
@@ -133,6 +141,20 @@ class Jobs:
                 await self._integrated(worker, job, report, request)
             case "deliver":
                 await self._delivered(worker, report, request)
+
+    async def _postpone(self, worker: Worker, job: Job, error: ErrorInfo) -> None:
+        """Give the job again in a moment: its line has the request looked at."""
+        await asyncio.sleep(POSTPONE_S)
+        await self._context.journal.commit(
+            event(
+                "job_postponed",
+                actor=worker.name,
+                level="warning",
+                request_id=job.request.request_id,
+                task_id=job.packet.task_id if job.packet else None,
+                data={"kind": job.kind, "code": error.code, "message": error.message[:500]},
+            )
+        )
 
     async def _prepared(self, worker: Worker, report: JobReport, request: RequestState) -> None:
         request_id = request.request.request_id

@@ -98,6 +98,7 @@ class Journal(GroupJournal):
         self._segment_bytes = segment_bytes
         self._synced = durability != "off"
         self._views: dict[Path, Chain] = {}
+        self._agent_logs: dict[str, Path] = {}
         self.on_line: Callable[[Line], None] = lambda line: None
         """Told every line after the state has taken it into account."""
         self.on_change: Callable[[], None] = lambda: None
@@ -138,9 +139,10 @@ class Journal(GroupJournal):
 
     def _view_paths(self, line: Line) -> list[Path]:
         paths = []
-        agent_type = line["data"].get("agent_type")
-        if agent_type:
-            paths.append(self._home.agent_log(str(agent_type)))
+        if agent_type := line["data"].get("agent_type"):
+            if agent_type not in self._agent_logs:
+                self._agent_logs[agent_type] = self._home.agent_log(str(agent_type))
+            paths.append(self._agent_logs[agent_type])
         if line["event"].startswith(("model_", "privacy_")):
             paths.append(self._home.models_log)
         return paths

@@ -106,8 +106,9 @@ class Master:
 
     def _payload(self, request_id: str, name: str) -> bytes:
         """A payload file, from memory while the group that brings it is applied."""
-        path = self._home.request_folder(request_id) / name
-        fresh = self._journal.fresh(path) if self._journal is not None else None
+        fresh = None
+        if self._journal is not None:
+            fresh = self._journal.fresh(self._home.request_folder(request_id) / name)
         return recover.payload(self._home, request_id, name) if fresh is None else fresh
 
     def _install_signals(self, context: Context) -> None:
@@ -145,7 +146,9 @@ class Master:
 
         def prove() -> str:
             sandbox = choose(self._settings.sandbox.level)
-            with tempfile.TemporaryDirectory(prefix="swarmd-canary-") as scratch:
+            # Where the next start finds what a killed one leaves: see recover.sweep_canaries.
+            runtime = self._home.make_runtime()
+            with tempfile.TemporaryDirectory(prefix=recover.CANARY, dir=runtime) as scratch:
                 require(sandbox, Path(scratch))
             return sandbox.level
 

@@ -26,6 +26,8 @@ from swarmd.errors import WorkspaceError
 
 __all__ = ["Scheduler"]
 
+TIMED_S = 0.9
+"""How often the time limits of up to a thousand requests are looked at."""
 RERANK_S = 5.0
 """How often waiting work is ranked anew, so that what has aged comes forward."""
 
@@ -55,7 +57,7 @@ class Scheduler:
         """Requests that are being looked at: no second look begins meanwhile."""
         self._giving: set[tuple[str, str | None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reranked = 0.0
+        self._reranked = self._timed = 0.0
         context.state.touched.update(dict.fromkeys(context.state.requests))
 
     # --- the pass ----------------------------------------------------------------------------------
@@ -79,11 +81,15 @@ class Scheduler:
         if now - self._reranked > RERANK_S:
             self._reranked = now
             self.queue.rerank()
-        for request in self._context.state.requests.values():
-            if self._limits.is_over(request) or any(self._is_forsaken(t) for t in request.tasks.values()):
-                self._context.state.touched[request.request_id] = None
         if self._context.unpublished:
             self._start(self._finisher.publish_rest())
+        requests = self._context.state.requests
+        if now - self._timed < TIMED_S * (1 + len(requests) / 1000):
+            return  # with thousands active, a second more or less does not matter to one of them
+        self._timed = now
+        for request in requests.values():
+            if self._limits.is_over(request) or any(self._is_forsaken(t) for t in request.tasks.values()):
+                self._context.state.touched[request.request_id] = None
 
     def touch_all(self) -> None:
         """Look at every request again, because something that holds for all has changed."""
@@ -91,7 +97,11 @@ class Scheduler:
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside the others, so that their changes are committed in one group."""
-        task = self._background.create_task(work)
+        try:
+            task = self._background.create_task(work)
+        except RuntimeError:  # the daemon is ending
+            work.close()
+            return
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -53,6 +53,9 @@ _QUIET = frozenset(
 Stage = Literal["received", "prepared", "planned", "delivered", "cancelling"]
 
 
+_NOTHING: Final = Usage()
+
+
 @dataclass
 class TaskState:
     """One packet and everything that happened to it."""
@@ -83,7 +86,7 @@ class TaskState:
     """A commit message, findings or a plan: what an agent delivered besides a patch."""
     summary: str = ""
     reason: str = ""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = _NOTHING
 
     @property
     def ended(self) -> bool:
@@ -108,8 +111,8 @@ class RequestState:
     survey: Survey | None = None
     plan: Plan | None = None
     tasks: dict[str, TaskState] = field(default_factory=dict)
-    usage: Usage = field(default_factory=Usage)
-    cloud_usage: Usage = field(default_factory=Usage)
+    usage: Usage = _NOTHING
+    cloud_usage: Usage = _NOTHING
     branch: str | None = None
     commit: str | None = None
     patch: str | None = None

@@ -29,8 +29,7 @@ def sweep_stale(home: Home) -> list[str]:
     """
     swept = []
     single = (home.root, home.bus, home.wal, home.outbox, home.deadletter, home.logs, home.keys)
-    requests = (folder for request in _below(home.active) for folder in (request, *_below(request)))
-    for folder in (*single, lastwords.folder(home), *_below(home.tasks), *_spools(home), *requests):
+    for folder in (*single, lastwords.folder(home), *_below(home.tasks), *_spools(home), *_soiled(home)):
         for path in _temporary(folder):
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -41,6 +40,18 @@ def sweep_stale(home: Home) -> list[str]:
                 AgentSpool.finish_removal(path)
                 swept.append(str(path.relative_to(home.root)))
     return swept
+
+
+def _soiled(home: Home) -> Iterator[Path]:
+    """The folders of active requests, of which there may be many, that hold anything half-written."""
+    waiting = [str(home.active)]
+    while waiting:
+        folder = waiting.pop()
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            found = list(entries)
+            waiting += [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
+            if any(entry.name.endswith(".tmp") for entry in found):
+                yield Path(folder)
 
 
 def _entries(folder: Path) -> list[Path]:

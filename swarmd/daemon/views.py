@@ -25,6 +25,8 @@ __all__ = ["Views"]
 
 MAX_SHOWN = 1000
 """Most packets that are shown as waiting at one time."""
+SHOWN_AFTER = 2
+"""Calls of ``write`` that a packet must have waited for: what is handed on at once is not worth a file."""
 
 
 class Views:
@@ -36,6 +38,8 @@ class Views:
         self._scheduler = scheduler
         self._intake = intake
         self._shown: set[Path] = set(context.home.tasks.glob("*/*.json"))
+        self._seen: dict[tuple[str, str | None], int] = {}
+        """How often a packet was found waiting, by its request and task."""
 
     def write(self) -> None:
         """Bring everything up to date."""
@@ -48,11 +52,12 @@ class Views:
         """The daemon ends: nobody runs, and nothing is taken."""
         with contextlib.suppress(OSError):
             registry.write()
+            self._show_waiting()
             self._write_status("stopped")
 
     def _show_waiting(self) -> None:
         """Packets that wait for an agent, as files in bus/tasks/<type>/."""
-        wanted = self._waiting()
+        wanted = self._long_waiting()
         for path in self._shown - wanted.keys():
             durable.remove(path)
         for path in wanted.keys() - self._shown:
@@ -60,11 +65,13 @@ class Views:
             durable.write(path, dump(wanted[path].model_copy(update={"status": "ready"})), durable=False)
         self._shown = set(wanted)
 
-    def _waiting(self) -> dict[Path, Packet]:
+    def _long_waiting(self) -> dict[Path, Packet]:
         waiting: dict[Path, Packet] = {}
-        for work in self._scheduler.queue.shown():
+        orders = [work for work in self._scheduler.queue.shown() if work.kind == "order"]
+        self._seen = {work.key: self._seen.get(work.key, 0) + 1 for work in orders}
+        for work in orders:
             found = self._context.task(work.request_id, work.task_id)
-            if work.kind == "order" and found and len(waiting) < MAX_SHOWN:
+            if self._seen[work.key] > SHOWN_AFTER and found and len(waiting) < MAX_SHOWN:
                 packet = found[1].packet
                 waiting[self._context.home.tasks / packet.agent_type / f"{packet.packet_id}.json"] = packet
         return waiting

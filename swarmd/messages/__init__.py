@@ -6,7 +6,7 @@ Names are snake_case, moments UTC RFC 3339 strings, money integer micro-USD, unk
 from swarmd.messages._base import SHORT_ID, Message, dump, load
 from swarmd.messages.call import ChatCall, ChatMessage, ChatReply, Usage
 from swarmd.messages.gate import Failure, GateCounts, GateResult, GateSpec, TestFailure, Verdict
-from swarmd.messages.job import Job, JobReport, Survey
+from swarmd.messages.job import DISK_FULL, Job, JobReport, Survey
 from swarmd.messages.packet import (
     Lease,
     Order,
@@ -30,6 +30,7 @@ from swarmd.messages.request import (
 from swarmd.messages.result import AuditPoint, ErrorInfo, Result, TaskResult
 
 __all__ = [
+    "DISK_FULL",
     "KINDS",
     "PRIORITIES",
     "SHORT_ID",

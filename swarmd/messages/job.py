@@ -38,6 +38,10 @@ class Survey(Message):
     not_verified: list[str] = Field(default_factory=list)
 
 
+DISK_FULL = "E-DISK-FULL"
+"""Code of a report about a job that only wants room on the disk: it is given again."""
+
+
 class Job(Message):
     """One piece of work for a verifier. Every job can be repeated after a crash."""
 

@@ -97,19 +97,6 @@ class Broker:
             await asker.close()
 
 
-def private_folder(path: Path) -> Path:
-    """``path``, made if need be, and only this user's: it may lie in a folder that all can write.
-
-    Raises ModelError when somebody else made it.
-    """
-    durable.make_dirs(path)
-    status = path.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise ModelError(f"{path} belongs to somebody else", hint="Remove it, or set $XDG_RUNTIME_DIR.")
-    path.chmod(0o700)
-    return path
-
-
 def _sweep(runtime: Path) -> None:
     """Remove what engines of brokers that are dead left behind."""
     import psutil
@@ -123,7 +110,7 @@ def _sweep(runtime: Path) -> None:
 async def _serve(home: Home, control_fd: int) -> None:
     control = AsyncChannel(socket.socket(fileno=control_fd), max_fds=1)
     settings = config.load(home.settings_file, os.environ)
-    runtime = private_folder(home.runtime())
+    runtime = home.make_runtime()
     _sweep(runtime)
     broker = Broker(control, Router(settings, Store(default_folder(settings)), runtime))
     task = asyncio.ensure_future(broker.run())

@@ -39,8 +39,9 @@ class Canary:
 
 
 def require(sandbox: Sandbox, scratch: Path) -> None:
-    """Raise SandboxError that names every canary that did not hold."""
-    failed = [canary for canary in canaries(sandbox, scratch) if not canary.held]
+    """Raise SandboxError that names every canary that did not hold. All that is made on the way lies in
+    ``scratch``, whose path must be short enough for sockets in it."""
+    failed = [canary for canary in canaries(sandbox, scratch, sockets=scratch) if not canary.held]
     if failed:
         listed = "; ".join(f"{canary.name} ({canary.detail})" for canary in failed)
         raise SandboxError(
@@ -50,12 +51,13 @@ def require(sandbox: Sandbox, scratch: Path) -> None:
         )
 
 
-def canaries(sandbox: Sandbox, scratch: Path) -> list[Canary]:
-    """Try to get out of ``sandbox``; ``scratch`` is a folder for the attempts' files.
+def canaries(sandbox: Sandbox, scratch: Path, *, sockets: Path | None = None) -> list[Canary]:
+    """Try to get out of ``sandbox``; ``scratch`` is a folder for the attempts' files, ``sockets`` one for
+    sockets outside of it (default: the system's temporary folder).
 
     About 0.2 s. Raises SandboxError when nothing can be run in it at all.
     """
-    with _outside() as outside, tempfile.TemporaryDirectory(prefix="canary-", dir=scratch) as folder:
+    with _outside(sockets) as outside, tempfile.TemporaryDirectory(prefix="canary-", dir=scratch) as folder:
         checkout = Path(folder) / "checkout"
         checkout.mkdir()
         shutil.copyfile(probe.__file__, checkout / "probe.py")
@@ -107,11 +109,11 @@ class _Outside:
 
 
 @contextmanager
-def _outside() -> Iterator[_Outside]:
+def _outside(sockets: Path | None) -> Iterator[_Outside]:
     token = secrets.token_hex(16)
     with ExitStack() as stack:
         # Not in the scratch folder, whose path may be too long for a socket.
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarmd-"))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarmd-", dir=sockets))
         addresses: dict[str, tuple[int, int, Any]] = {
             "tcp": (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
             "udp": (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from swarmd.bus.channel import Channel, ChannelClosedError
 from swarmd.config import Settings
 from swarmd.errors import SandboxError, SwarmdError
 from swarmd.home import Home
-from swarmd.messages import ErrorInfo, Job, JobReport
+from swarmd.messages import DISK_FULL, ErrorInfo, Job, JobReport
 from swarmd.sandbox import Sandbox, choose
 from swarmd.verify.bench import Bench, Shop
 from swarmd.verify.deliver import deliver
@@ -32,6 +34,9 @@ _KINDS: dict[str, Callable[[Bench], JobReport]] = {
 }
 _LOG = logging.getLogger(__name__)
 TRACE_LINES = 12
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_ROOM = os.strerror(errno.ENOSPC)
+"""As git says it."""
 
 
 def main(channel: Channel, home: Home, settings: Settings) -> None:
@@ -125,15 +130,30 @@ def do_job(job: Job, shop: Shop) -> JobReport:
     except ChannelClosedError:
         raise
     except SwarmdError as error:
+        if _NO_ROOM in error.message:
+            return _without_room(job)
         return _failed(job.job_id, error.code, error.message, error.hint)
+    except OSError as error:
+        if error.errno in _FULL:
+            return _without_room(job)
+        return _unexpected(job)
     except Exception:  # a verifier that dies of one request would be given it again and again
-        lines = traceback.format_exc().strip().splitlines()[-TRACE_LINES:]
-        return _failed(
-            job.job_id,
-            "E-VERIFIER",
-            "the verifier failed unexpectedly:\n" + "\n".join(lines),
-            "Please report this with the lines above.",
-        )
+        return _unexpected(job)
+
+
+def _without_room(job: Job) -> JobReport:
+    """Not the project's fault, and not for ever: the master gives the job again."""
+    return _failed(job.job_id, DISK_FULL, f"the disk is full: {job.kind} could not be done", "Make room.")
+
+
+def _unexpected(job: Job) -> JobReport:
+    lines = traceback.format_exc().strip().splitlines()[-TRACE_LINES:]
+    return _failed(
+        job.job_id,
+        "E-VERIFIER",
+        "the verifier failed unexpectedly:\n" + "\n".join(lines),
+        "Please report this with the lines above.",
+    )
 
 
 def _failed(job_id: str, code: str, message: str, hint: str) -> JobReport:

@@ -98,7 +98,7 @@ def test_who_asks_hears_of_its_own_lines_after_they_have_taken_effect(home: Home
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("write", ["file", "log", "reserve"])
+@pytest.mark.parametrize("write", ["file", "log", "reserve", "ahead"])
 def test_a_full_disk_is_waited_for_and_the_order_is_kept(
     home: Home, write: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +120,8 @@ def test_a_full_disk_is_waited_for_and_the_order_is_kept(
                 monkeypatch.setattr(durable, "create_group", sometimes(durable.create_group))
             case "log":
                 monkeypatch.setattr(journal.chain, "write", sometimes(journal.chain.write))
+            case "ahead":
+                monkeypatch.setattr(journal._wal, "append", sometimes(journal._wal.append))  # type: ignore[union-attr]
             case "reserve":
                 monkeypatch.setattr(journal._wal, "reserve", sometimes(journal._wal.reserve))  # type: ignore[union-attr]
         first = asyncio.ensure_future(journal.commit(line("first"), files={home.root / "f": b"1"}))
@@ -177,6 +179,31 @@ def test_after_a_failed_sync_nothing_can_be_committed(home: Home, monkeypatch: p
 
     asyncio.run(story())
     assert home.applied == []
+
+
+def test_after_a_failed_sync_no_checkpoint_covers_up_what_was_lost(
+    home: Home, monkeypatch: pytest.MonkeyPatch, syncs: list[int]
+) -> None:
+    def broken(path: Path) -> None:
+        raise durable.FsyncFailedError(errno.EIO, "syncfs failed")
+
+    async def story() -> None:
+        journal = home.open()
+        await journal.commit(line("one"))
+        monkeypatch.setattr(durable, "sync_file_system", broken)
+        with pytest.raises(durable.FsyncFailedError):
+            await journal.checkpoint()
+        syncs.clear()
+        for _ in range(2):
+            with pytest.raises(durable.FsyncFailedError):
+                await journal.checkpoint()
+        with pytest.raises(durable.FsyncFailedError):
+            await journal.commit(line("never"))
+        assert not syncs
+        journal.close()
+
+    asyncio.run(story())
+    assert replay(home.root, home.wal, home.log, "another boot").log_bytes == 0
 
 
 def test_a_state_that_cannot_take_a_line_ends_all_commits(home: Home) -> None:

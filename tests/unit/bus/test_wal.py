@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarmd import durable
 from swarmd.bus import wal
 from swarmd.bus.wal import Record, WriteAhead, read_records
 
@@ -105,7 +104,7 @@ def test_a_record_that_does_not_fit_makes_the_file_grow_and_a_full_disk_is_told_
     assert contents(tmp_path) == [Record(0, b"first\n", {}), Record(6, b"second\n", large)]
 
 
-def test_short_writes_are_completed_and_a_write_that_fails_is_fatal(
+def test_short_writes_are_completed_and_a_write_that_fails_can_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ahead = WriteAhead(tmp_path, 0)
@@ -114,12 +113,17 @@ def test_short_writes_are_completed_and_a_write_that_fails_is_fatal(
         patch.setattr(os, "pwrite", lambda fd, data, at: real(fd, data[:7], at))
         ahead.append(0, b"in many pieces\n", {"f": b"x" * 100})
 
-    def broken(fd: int, data: bytes, offset: int) -> int:
-        raise OSError(errno.EIO, "Input/output error")
+    def full(fd: int, data: bytes, offset: int) -> int:
+        real(fd, data[:9], offset)
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "pwrite", broken)
-        with pytest.raises(durable.FsyncFailedError):
-            ahead.append(15, b"lost\n", {})
+    for work in (lambda: ahead.append(15, b"later\n", {}), lambda: ahead.switch(21)):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", full)
+            with pytest.raises(OSError, match="No space"):
+                work()
+        work()
+    ahead.append(21, b"last\n", {})
     ahead.close()
-    assert contents(tmp_path) == [Record(0, b"in many pieces\n", {"f": b"x" * 100})]
+    pieces = Record(0, b"in many pieces\n", {"f": b"x" * 100})
+    assert contents(tmp_path) == [pieces, Record(15, b"later\n", {}), Record(21, b"last\n", {})]
