@@ -31,6 +31,8 @@ class Context:
     """Set whenever there may be something new to do."""
     sandbox_error: SwarmdError | None = None
     """Why model-written code cannot be run here; then every request is refused with this reason."""
+    sandbox_tried: bool = False
+    """It has turned out whether there is a sandbox that holds."""
     unpublished: dict[str, bytes] = field(default_factory=dict)
     """Results that are committed and could not be put into the outbox yet, by request."""
     draining: bool = False

@@ -140,9 +140,9 @@ class Master:
             )
         await context.journal.commit(*events)
 
-    async def _prove_sandbox(self, context: Context) -> None:
-        """Choose the sandbox and see that it holds: what must be impossible is tried. Without one the
-        daemon runs, and says to every request why it cannot be served."""
+    async def _prove_sandbox(self, context: Context, scheduler: Scheduler) -> None:
+        """Choose the sandbox and see that it holds: what must be impossible is tried. Verifiers get no
+        work before; without a sandbox, every request that needs one is told why it cannot be served."""
 
         def prove() -> str:
             sandbox = choose(self._settings.sandbox.level)
@@ -160,6 +160,9 @@ class Master:
             await context.journal.commit(event("sandbox_missing", level="error", data=data))
         else:
             await context.journal.commit(event("sandbox_proven", data={"level": level}))
+        context.sandbox_tried = True
+        scheduler.touch_all()
+        context.wake.set()
 
     async def _serve(self, context: Context) -> None:
         registry = Registry(self._home, self._clock, boot_id())
@@ -179,7 +182,8 @@ class Master:
             scheduler = Scheduler(context, crew, orders, jobs, Finisher(context), background)
             commands, intake = Commands(context), Intake(context)
             views = Views(context, crew, scheduler, intake)
-            await asyncio.gather(self._prove_sandbox(context), crew.start())
+            background.create_task(self._prove_sandbox(context, scheduler))
+            await crew.start()
             intake.start(background)
             commands.start(background)
             views.write()

@@ -30,6 +30,8 @@ from swarmd.workspace import remove_tree
 __all__ = ["end_orphans", "fold", "mend", "payload"]
 
 
+MAX_TOLD = 1000
+"""Most things that are told one by one; the rest is only counted."""
 CANARY = "canary-"
 """How the folders begin in which a sandbox is proven, in the runtime folder."""
 
@@ -117,8 +119,9 @@ async def mend(context: Context) -> list[str]:
     mended += _sweep_canaries(context.home)
     mended += _drop_taken(context)
     if mended or context.state.requests:
-        data = {"mended": mended[:50], "active": sorted(context.state.requests)[:100]}
-        await context.journal.commit(event("recovered", data={**data, "count": len(mended)}))
+        data = {"mended": len(mended), "active": len(context.state.requests)}
+        each = (event("mended", data={"what": text}) for text in mended[:MAX_TOLD])
+        await context.journal.commit(*each, event("recovered", data=data))
     return mended
 
 

@@ -274,6 +274,8 @@ class Scheduler:
 
     def _give_out(self) -> None:
         for worker_type in self.queue.types():
+            if worker_type == VERIFIER and not self._context.sandbox_tried:
+                continue
             kind, cap = self._kind_and_cap(worker_type)
             while waiting := self.queue.waiting(worker_type):
                 worker = self._crew.take(kind, worker_type, cap, waiting)  # type: ignore[arg-type]

@@ -11,23 +11,21 @@ import asyncio
 import os
 import signal
 import socket
-import stat
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from swarmd import config, durable
+from swarmd import config
 from swarmd.bus.channel import AsyncChannel, ChannelClosedError
-from swarmd.errors import ModelError
 from swarmd.home import Home
 from swarmd.models.asker import Asker
 from swarmd.models.calls import Calls
 from swarmd.models.routing import Router
 from swarmd.models.store import Store, default_folder
 
-__all__ = ["Broker", "main", "private_folder"]
+__all__ = ["Broker", "main"]
 
 
 class Broker:

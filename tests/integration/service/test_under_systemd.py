@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,6 +106,12 @@ def test_a_daemon_that_crashes_at_once_is_given_up_after_five_starts(
     manager.wait(lambda: manager.show(UNIT)["ActiveState"] == "failed", "it is started for ever", 30)
 
 
+def logged(home: Home) -> dict[str, Any]:
+    """The data of the last line of each event in the master's log."""
+    lines = [json.loads(line) for line in home.master_log.read_text().splitlines()]
+    return {line["event"]: line["data"] for line in lines}
+
+
 def test_the_real_daemon_with_its_sandbox_under_the_real_unit(manager: UserManager) -> None:
     with ScriptedModel(default={"reply": "no"}) as model:
         folder = manager.folder / '50% "of" $HOME \\ größe'
@@ -111,9 +119,11 @@ def test_the_real_daemon_with_its_sandbox_under_the_real_unit(manager: UserManag
         home = temporary_home(folder, **model.settings())
         swarmd(manager, home, "service", "install")
         swarmd(manager, home, "service", "status")
-        lines = [json.loads(line) for line in home.master_log.read_text().splitlines()]
-        events = {line["event"]: line["data"] for line in lines}
+        events = logged(home)
         assert "daemon_ready" in events, "the manager was told before it was so"
+        deadline = time.monotonic() + 30
+        while "sandbox_proven" not in (events := logged(home)) and time.monotonic() < deadline:
+            time.sleep(0.1)
         # The hardening leaves the sandbox as strong as it is outside of the service.
         assert events["sandbox_proven"]["level"] == "bwrap"
         assert manager.show(UNIT)["NoNewPrivileges"] == "yes"

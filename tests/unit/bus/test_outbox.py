@@ -94,3 +94,58 @@ def test_ended_requests_are_listed_newest_day_first(home: Home) -> None:
 def test_a_request_that_never_was_cannot_be_moved(home: Home) -> None:
     with pytest.raises(FileNotFoundError):
         outbox.archive(home, "login", date(2026, 1, 2))
+
+
+def folder_of(home: Home, request_id: str) -> Path:
+    folder = home.request_folder(request_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def test_a_result_is_published_as_it_was_committed_with_or_without_links(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(source: Path, target: Path) -> None:
+        raise OSError(95, "Operation not supported")
+
+    for request_id in ("linked", "written"):
+        (folder_of(home, request_id) / "result.json").write_bytes(b"{}\n")
+        home.outbox.mkdir(parents=True, exist_ok=True)
+        with monkeypatch.context() as patch:
+            if request_id == "written":
+                patch.setattr("os.link", no_links)
+            for _ in range(2):  # it may be repeated
+                assert outbox.put(home, request_id, b"{}\n").read_bytes() == b"{}\n"
+        with pytest.raises(SwarmdError, match="another result"):
+            outbox.put(home, request_id, b'{"other": 1}\n')
+
+
+def test_what_power_loss_brought_back_joins_the_folder_that_had_moved(home: Home) -> None:
+    day = date(2026, 3, 1)
+    (folder_of(home, "one") / "request.json").write_text("first")
+    outbox.archive(home, "one", day)
+    again = folder_of(home, "one")
+    (again / "result.json").write_text("put back")
+    (again / "verdicts").mkdir()
+    (again / "verdicts/v.json").write_text("put back")
+    moved = outbox.archive(home, "one", day)
+    assert {path.relative_to(moved).as_posix() for path in moved.rglob("*.json")} == {
+        "request.json",
+        "result.json",
+        "verdicts/v.json",
+    }
+    assert not again.exists()
+
+
+def test_an_ended_request_is_taken_back_without_its_result(home: Home) -> None:
+    (folder_of(home, "one") / "result.json").write_bytes(b"{}\n")
+    (home.request_folder("one") / "state.json").write_text("{}")
+    home.outbox.mkdir(parents=True, exist_ok=True)
+    outbox.put(home, "one", b"{}\n")
+    outbox.archive(home, "one", date(2026, 3, 1))
+    for _ in range(2):  # it may be repeated
+        outbox.take_back(home, "one")
+        assert (home.request_folder("one") / "state.json").exists()
+        assert not outbox.result_file(home, "one").exists()
+        assert not (home.request_folder("one") / "result.json").exists()
+    assert outbox.find_done(home, "one") is None
