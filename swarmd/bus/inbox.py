@@ -216,7 +216,7 @@ class Inbox:
 
     def _peek_into(self, index: int) -> None:
         folder = self._places[index].folder
-        changed = os.stat(folder).st_mtime_ns
+        changed = folder.stat().st_mtime_ns
         if changed == self._peeked[index]:
             return
         if time.time_ns() - changed > _TICK_NS:  # else more may come within the same tick

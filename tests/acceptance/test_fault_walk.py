@@ -27,7 +27,7 @@ def _can_trace() -> bool:
 def test_nothing_is_lost_or_done_twice_wherever_a_fault_comes() -> None:
     folder = tempfile.mkdtemp(prefix="fw", dir="/tmp")  # pytest's own folders have paths too long for sockets
     walked = subprocess.run(
-        [sys.executable, str(SCRIPT), "--short", "--jobs", "2", "--json", "--folder", folder],
+        [sys.executable, str(SCRIPT), "--short", "--points", "20", "--jobs", "2", "--json", "--folder", folder],
         capture_output=True,
         text=True,
         timeout=600,
@@ -35,6 +35,6 @@ def test_nothing_is_lost_or_done_twice_wherever_a_fault_comes() -> None:
     assert walked.stdout, walked.stderr
     report = json.loads(walked.stdout)
     assert walked.returncode == 0, json.dumps(report["failures"], indent=2)
-    assert report["points"] >= 30, report
+    assert report["points"] >= 15, report
     assert report["held"] >= report["points"] * 0.8, report
     shutil.rmtree(folder)

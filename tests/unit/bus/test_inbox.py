@@ -612,3 +612,21 @@ def test_a_priority_that_is_passed_over_again_and_again_has_its_turn(inbox: Inbo
     inbox.sweep()
     claimed = [candidate.priority for candidate in taken(inbox)]
     assert [n for n, rank in enumerate(claimed) if rank == "low"] == [patience, 2 * patience + 1]
+
+
+def test_an_urgent_file_is_found_while_its_event_stands_behind_a_storm(inbox: Inbox, home: Home) -> None:
+    for number in range(5):
+        drop(home, f"normal/n{number}")
+    inbox.sweep()
+
+    async def claim() -> str:
+        (found,) = await inbox.next_batch(1)
+        return found.path.name
+
+    async def story() -> list[str]:
+        first = await claim()
+        drop(home, "critical/now")  # nothing tells of it
+        drop(home, "critical/too")
+        return [first, await claim(), await claim(), await claim()]
+
+    assert asyncio.run(story()) == ["n0", "now", "too", "n1"]
