@@ -145,9 +145,8 @@ class Master:
         work before; without a sandbox, every request that needs one is told why it cannot be served."""
 
         def prove() -> str:
-            sandbox = choose(self._settings.sandbox.level)
-            # Where the next start finds what a killed one leaves: see recover.sweep_canaries.
-            runtime = self._home.make_runtime()
+            runtime = self._home.make_runtime()  # there the next start finds what a killed one leaves
+            sandbox = choose(self._settings.sandbox.level, runtime)
             with tempfile.TemporaryDirectory(prefix=recover.CANARY, dir=runtime) as scratch:
                 require(sandbox, Path(scratch))
             return sandbox.level

@@ -6,9 +6,11 @@ import contextlib
 import gc
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 from pydantic import ValidationError
 
 from swarmd.agents.zygote import process_start
@@ -23,7 +25,7 @@ from swarmd.daemon.finish import clear_workspace, publish_result
 from swarmd.daemon.journal import event
 from swarmd.daemon.state import State
 from swarmd.daemon.sweep import sweep_stale
-from swarmd.errors import AuditError
+from swarmd.errors import AuditError, WorkspaceError
 from swarmd.home import Home
 from swarmd.workspace import remove_tree
 
@@ -78,6 +80,8 @@ def _fold(path: Path, state: State) -> int:
                 state.lose(line, offset, str(error))
         elif number == ends.get(request_id):
             state.ending[line["request_id"]] = offset
+        elif line["event"] == "request_received":
+            state.taken[line["data"].get("source_id", "")] = line["request_id"]
     for request_id in state.requests:
         state.ending.pop(request_id, None)
     return len(lines)
@@ -116,7 +120,7 @@ async def mend(context: Context) -> list[str]:
         remove_tree(folder, within=context.home.spools)
         mended.append(f"removed the spool of {folder.name}")
     mended += [f"removed {name}, which was never finished" for name in sweep_stale(context.home)]
-    mended += _sweep_canaries(context.home)
+    mended += _sweep_temporary(context.home)
     mended += _drop_taken(context)
     if mended or context.state.requests:
         data = {"mended": len(mended), "active": len(context.state.requests)}
@@ -181,18 +185,27 @@ def _sweep_workspaces(context: Context) -> list[str]:
     return mended
 
 
-def _sweep_canaries(home: Home) -> list[str]:
-    runtime, swept = home.runtime(), []
-    for folder in sorted(runtime.glob(f"{CANARY}*")) if runtime.is_dir() else ():
-        remove_tree(folder, within=runtime)
-        swept.append(f"removed {folder}, left by a daemon that was killed while it proved its sandbox")
+def _sweep_temporary(home: Home) -> list[str]:
+    """Temporary folders of processes that were killed: a sandbox's trials in the runtime folder, and
+    verifiers' in the system's, whose names bear the pid."""
+    left = [(folder, home.runtime()) for folder in home.runtime().glob(f"{CANARY}*")]
+    system = Path(tempfile.gettempdir())
+    for folder in (*system.glob("swarmd-status-*"), *system.glob("swarmd-run-*")):
+        pid = folder.name.split("-")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)) and folder.lstat().st_uid == os.getuid():
+            left.append((folder, system))
+    swept = []
+    for folder, within in left:
+        with contextlib.suppress(OSError, WorkspaceError):
+            remove_tree(folder, within=within)
+            swept.append(f"removed {folder}, left by a process that was killed")
     return swept
 
 
 def _drop_taken(context: Context) -> list[str]:
     """Remove dropped files that were acknowledged just before the last daemon died. This cannot wait
     for their turn in the inbox: by then the request may have ended, and would be taken again."""
-    taken = context.state.sources
+    taken = context.state.taken | context.state.sources
     dropped = []
     for place in request_places(context.home) if taken else ():
         with contextlib.suppress(OSError), os.scandir(place.folder) as entries:

@@ -159,6 +159,9 @@ class State:
         """Requests that a line was about since the scheduler looked last."""
         self.sources: dict[str, str] = {}
         """Active requests by the file that they were taken from."""
+        self.taken: dict[str, str] = {}
+        """The same of requests that a fold passed over, because they have ended: power loss may have
+        brought back their files."""
         self.paused = False
         """A user's pause: nothing new is begun."""
         self._offset = 0

@@ -18,8 +18,9 @@ __all__ = ["choose"]
 LIMITS = Limits(seconds=10, memory_mib=256, processes=16, file_mib=1)
 
 
-def choose(level: Literal["auto", "bwrap", "landlock"]) -> Sandbox:
-    """The sandbox of ``level``; auto: bubblewrap, else Landlock. Each is tried once before.
+def choose(level: Literal["auto", "bwrap", "landlock"], scratch: Path | None = None) -> Sandbox:
+    """The sandbox of ``level``; auto: bubblewrap, else Landlock. Each is tried once before, in a folder
+    in ``scratch`` (default: the system's temporary one).
 
     Raises SandboxError with what to install: nothing runs unconfined.
     """
@@ -33,14 +34,14 @@ def choose(level: Literal["auto", "bwrap", "landlock"]) -> Sandbox:
     failed: list[SandboxError] = []
     for name in wanted:
         try:
-            return _tried(makers[name]())
+            return _tried(makers[name](), scratch)
         except SandboxError as error:
             failed.append(error)
     raise SandboxError("; ".join(error.message for error in failed), code=failed[0].code, hint=failed[0].hint)
 
 
-def _tried(sandbox: Sandbox) -> Sandbox:
-    with tempfile.TemporaryDirectory(prefix="swarmd-") as folder:
+def _tried(sandbox: Sandbox, scratch: Path | None) -> Sandbox:
+    with tempfile.TemporaryDirectory(prefix="canary-", dir=scratch) as folder:
         mounts = Mounts(root=Path(folder), at=Path("/swarmd-trial"))
         completed = sandbox.run(["true"], mounts=mounts, limits=LIMITS, env={})
     if completed.exit_code != 0:

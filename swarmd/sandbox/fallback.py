@@ -106,7 +106,7 @@ def _moved(text: str, mounts: Mounts) -> str:
 
 @contextmanager
 def _private_folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="swarmd-run-")).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=f"swarmd-run-{os.getpid()}-")).resolve()
     try:
         (folder / "home").mkdir()
         yield folder

@@ -105,7 +105,7 @@ class _Desk:
             return "none"
 
     def _chosen(self) -> Sandbox:
-        self._sandbox = self._sandbox or choose(self._settings.sandbox.level)
+        self._sandbox = self._sandbox or choose(self._settings.sandbox.level, self._home.make_runtime())
         return self._sandbox
 
     def serve(self, raw: Any) -> JobReport:

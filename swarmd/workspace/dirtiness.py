@@ -7,6 +7,7 @@ user's index, objects and files. The index is not refreshed: nothing of the user
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ def uncommitted(location: Location, head: str, object_format: str) -> Uncommitte
     """Compare HEAD, which is the commit ``head``, the index and the files. None: it cannot be told."""
     if location.bare or not (location.git_dir / "index").is_file():
         return Uncommitted(0, 0)
-    with tempfile.TemporaryDirectory(prefix="swarmd-status-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"swarmd-status-{os.getpid()}-") as folder:
         scratch = Path(folder)
         _furnish(scratch, location, head, object_format)
         git = Git(
