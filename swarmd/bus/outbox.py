@@ -152,8 +152,11 @@ def take_back(home: Home, request_id: str) -> None:
     """Make an ended request active again: its folder moves back and its result goes away. It may be
     repeated."""
     if (folder := find_done(home, request_id)) is not None:
+        active = home.request_folder(request_id)
+        if active.is_dir():  # made anew after power loss, with the files that had been written last
+            _merge(active, folder)
         durable.make_dirs(home.active)
-        folder.rename(home.request_folder(request_id))
+        folder.rename(active)
     durable.remove(result_file(home, request_id))
     durable.remove(home.request_folder(request_id) / "result.json")
 

@@ -148,7 +148,9 @@ def _read(data: bytes) -> tuple[int, list[Record]]:
     while len(data) - at >= _HEADER.size:
         magic, checksum, generation, length = _HEADER.unpack_from(data, at)
         body = data[at + _HEADER.size : at + _HEADER.size + length]
-        if magic != _MAGIC or (records and generation != first) or checksum != _checksum(generation, body):
+        if magic != _MAGIC or length < _BODY.size + _COUNT.size:  # zeros have the right checksum, too
+            break
+        if (records and generation != first) or checksum != _checksum(generation, body):
             break
         first = generation
         records.append(_decode(body))

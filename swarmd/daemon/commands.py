@@ -14,6 +14,7 @@ from swarmd.bus.control import Control, Received
 from swarmd.bus.watching import FolderWatch
 from swarmd.config import load
 from swarmd.daemon.context import Context
+from swarmd.daemon.finish import can_reopen
 from swarmd.daemon.journal import Event, event
 from swarmd.errors import ConfigError
 from swarmd.messages import Command, DeadLetter
@@ -67,6 +68,8 @@ class Commands:
             lines = await self._context.journal.commit(*self._events(received.command))
             self._take_back(lines)
             self._control.done(received)
+            if self._context.settings.daemon.durability == "power":
+                durable.sync_dir(self._context.home.control)  # or it comes back, and undoes the next one
             return
         data = received.model_dump(include={"name", "code", "field", "message"})
         await self._context.journal.commit(
@@ -104,7 +107,7 @@ class Commands:
         if request_id in self._context.state.ending:
             return _ignored("retry", "it is just ending; try again", request_id)
         folder = outbox.find_done(home, request_id)
-        if folder is None or not (folder / "state.json").is_file():
+        if folder is None or not can_reopen(folder):
             return _ignored("retry", "no request that failed or was cancelled has this id", request_id)
         keeps = (home.workspace(request_id) / "repo.git").is_dir()
         return event("request_reopened", request_id=request_id, data={"keeps_work": keeps})

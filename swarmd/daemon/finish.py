@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
+
+from pydantic import ValidationError
 
 from swarmd import durable
 from swarmd.bus import outbox
@@ -16,12 +19,13 @@ from swarmd.daemon.state import SNAPSHOT, RequestState, TaskState
 from swarmd.errors import SwarmdError
 from swarmd.home import Home
 from swarmd.knowledge import Lesson, add
-from swarmd.messages import AuditPoint, ErrorInfo, Result, TaskResult, Usage, dump
+from swarmd.messages import AuditPoint, ErrorInfo, Result, TaskResult, Usage, dump, load
 from swarmd.workspace import remove_tree
 
 __all__ = [
     "REOPENABLE",
     "Finisher",
+    "can_reopen",
     "clear_workspace",
     "commit_message",
     "publish_result",
@@ -70,6 +74,9 @@ class Finisher:
             ),
             files=files,
         )
+        if result.status not in REOPENABLE:  # what an earlier end had left, before it was opened again
+            with contextlib.suppress(OSError):
+                durable.remove(folder / "state.json")
         self._learn(request)
         await publish_result(self._context, request_id, data)
 
@@ -148,6 +155,15 @@ def _lesson(request: RequestState, task: TaskState) -> Lesson:
         attempts=task.attempt,
         files=task.packet.files_owned[:16],
     )
+
+
+def can_reopen(folder: Path) -> bool:
+    """Whether the request whose folder that is, in bus/done/, ended as one that may be opened again."""
+    try:
+        result = load(Result, (folder / "result.json").read_bytes())
+    except (OSError, ValidationError):
+        return False
+    return result.status in REOPENABLE and (folder / "state.json").is_file()
 
 
 async def publish_result(context: Context, request_id: str, data: bytes) -> None:

@@ -134,7 +134,7 @@ def _return_reopened(context: Context) -> list[str]:
     mended = []
     for request_id, request in context.state.requests.items():
         if request.reopened and (
-            not context.home.request_folder(request_id).is_dir()
+            outbox.find_done(context.home, request_id) is not None
             or outbox.result_file(context.home, request_id).exists()
         ):
             outbox.take_back(context.home, request_id)

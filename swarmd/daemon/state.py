@@ -164,6 +164,8 @@ class State:
         brought back their files."""
         self.paused = False
         """A user's pause: nothing new is begun."""
+        self._paused_by_line = False
+        """A line has said so: a checkpoint, which tells how it was when it was begun, does not any more."""
         self._offset = 0
 
     def in_order(self) -> Iterator[RequestState]:
@@ -201,9 +203,9 @@ class State:
 
     def _apply_general(self, line: Line) -> None:
         if line["event"] in ("daemon_paused", "daemon_resumed"):
-            self.paused = line["event"] == "daemon_paused"
+            self.paused, self._paused_by_line = line["event"] == "daemon_paused", True
             self.touched.update(dict.fromkeys(self.requests))
-        elif line["event"] == "checkpoint":
+        elif line["event"] == "checkpoint" and not self._paused_by_line:
             self.paused = bool(line["data"].get("paused", False))
 
     def _on_request_received(self, line: Line) -> None:

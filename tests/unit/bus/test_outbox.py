@@ -149,3 +149,14 @@ def test_an_ended_request_is_taken_back_without_its_result(home: Home) -> None:
         assert not outbox.result_file(home, "one").exists()
         assert not (home.request_folder("one") / "result.json").exists()
     assert outbox.find_done(home, "one") is None
+
+
+def test_what_power_loss_left_of_an_active_folder_joins_the_one_that_is_taken_back(home: Home) -> None:
+    (folder_of(home, "one") / "state.json").write_text("old")
+    (home.request_folder("one") / "request.json").write_text("old")
+    outbox.archive(home, "one", date(2026, 3, 1))
+    (folder_of(home, "one") / "request.json").write_text("put back")
+    outbox.take_back(home, "one")
+    found = {path.name: path.read_text() for path in home.request_folder("one").iterdir()}
+    assert found == {"state.json": "old", "request.json": "put back"}
+    assert outbox.find_done(home, "one") is None

@@ -127,3 +127,13 @@ def test_short_writes_are_completed_and_a_write_that_fails_can_be_tried_again(
     ahead.close()
     pieces = Record(0, b"in many pieces\n", {"f": b"x" * 100})
     assert contents(tmp_path) == [pieces, Record(15, b"later\n", {}), Record(21, b"last\n", {})]
+
+
+def test_zeros_behind_the_mark_of_a_record_are_no_record(tmp_path: Path) -> None:
+    for name in wal._NAMES:
+        (tmp_path / name).write_bytes(wal._MAGIC + bytes(wal.SIZE - len(wal._MAGIC)))
+    assert read_records(tmp_path) == []
+    ahead = WriteAhead(tmp_path, 0)
+    ahead.append(0, b"whole\n", {})
+    ahead.close()
+    assert [record.raw for record in contents(tmp_path)] == [b"whole\n"]
