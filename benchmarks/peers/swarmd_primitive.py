@@ -1,8 +1,9 @@
 """swarmd's bus module by itself: inbox, journal, outbox; no planning, agents, registry.
 
-A dropped file becomes a payload and a line (request_received), the no-op is called, its result becomes
-the outbox file and a line (request_complete), then the dropped file goes away. Groups form by
-themselves: what is due when the loop comes to it shares one sync.
+A dropped file becomes a record in the write-ahead file and a line (request_received), the no-op is called,
+its result becomes the outbox file and a line (request_complete), then the dropped file, which was the
+payload all the time, goes away. Groups form by themselves: what is due when the loop comes to it shares
+one sync.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from pathlib import Path
 
 import orjson
 
@@ -146,7 +148,8 @@ class _Bus:
         self._workers = Workers(workers) if workers > 1 else None  # forked before there is a thread
         self._inbox: Inbox | None = None
         self._away: dict[str, _Item] = {}
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ended: list[_Item] = []
+        self._ending: asyncio.Task[None] | None = None
 
     def _apply(self, line: Line, _: int) -> None:
         self._state[line["request_id"]] = line["event"] == "request_complete"
@@ -154,31 +157,38 @@ class _Bus:
     async def run(self) -> None:
         """Take, commit, handle, commit; for ever."""
         if self._workers:
-            self._workers.open(lambda text: self._end(self._away.pop(text[:8])))
+            self._workers.open(lambda text: self._end(self._away.pop(text)))
         await self._handle(self._left())
         self._inbox = await _inbox(self._home)
         while True:
             batch = await self._inbox.next_batch(self._batch)
             items = [_Item(one.path.stem, _text(one.data), one) for one in batch]
             for item in items:
-                if item.name in self._state and item.dropped:  # a crash came before the file was removed
+                if self._state.get(item.name) and item.dropped:  # a crash came before the file was removed
                     self._inbox.done(item.dropped)
             fresh = [item for item in items if item.name not in self._state]
-            await asyncio.gather(*(self._receive(item) for item in fresh))
-            await self._handle(fresh)
+            if fresh:
+                await self._receive(fresh)
+                await self._handle(fresh)
             if self._journal.checkpoint_is_due:
                 await self._journal.checkpoint()
 
     def _left(self) -> list[_Item]:
         """What was received and has not ended."""
         names = sorted(name for name, ended in self._state.items() if not ended)
-        return [_Item(name, _text((self._home.active / f"{name}.json").read_bytes()), None) for name in names]
+        return [_Item(name, _text(self._dropped(name).read_bytes()), None) for name in names]
 
-    async def _receive(self, item: _Item) -> None:
-        assert item.dropped is not None
-        event = _event("request_received", item.name, {"sha256": sha256(item.dropped.data).hexdigest()})
-        payload = self._home.active / f"{item.name}.json"
-        await self._journal.commit(event, files={payload: item.dropped.data})
+    def _dropped(self, name: str) -> Path:
+        return self._home.inbox / "normal" / f"{name}.json"
+
+    async def _receive(self, items: Sequence[_Item]) -> None:
+        events, kept = [], {}
+        for item in items:
+            assert item.dropped is not None
+            digest = sha256(item.dropped.data).hexdigest()
+            events.append(_event("request_received", item.name, {"sha256": digest}))
+            kept[item.dropped.path] = item.dropped.data
+        await self._journal.commit(*events, kept=kept)
 
     async def _handle(self, items: Sequence[_Item]) -> None:
         if self._workers:
@@ -189,20 +199,31 @@ class _Bus:
         for item in items:
             handle(item.text)
             self._end(item)
-            if time.monotonic() - began > _PATIENCE_S:
-                await asyncio.gather(*self._ending)
+            if self._ending and time.monotonic() - began > _PATIENCE_S:
+                await self._ending
                 began = time.monotonic()
-        await asyncio.gather(*self._ending)
+        if self._ending:
+            await self._ending
 
     def _end(self, item: _Item) -> None:
-        task = asyncio.create_task(self._complete(item))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        """It was handled: its result is committed with those of the others that end meanwhile."""
+        self._ended.append(item)
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._complete())
 
-    async def _complete(self, item: _Item) -> None:
-        result = orjson.dumps({"request_id": item.name, "status": "succeeded", "summary": item.text})
-        event = {**_event("request_complete", item.name, {}), "status": "succeeded"}
-        await self._journal.commit(event, files={self._home.outbox / f"{item.name}.json": result})
-        if item.dropped is not None and self._inbox is not None:
-            self._inbox.done(item.dropped)
-        current().acked(index_of(item.text))
+    async def _complete(self) -> None:
+        while self._ended:
+            items, self._ended = self._ended[: self._batch], self._ended[self._batch :]
+            events, files = [], {}
+            for item in items:
+                result = orjson.dumps({"request_id": item.name, "status": "succeeded", "summary": item.text})
+                events.append({**_event("request_complete", item.name, {}), "status": "succeeded"})
+                files[self._home.outbox / f"{item.name}.json"] = result
+            await self._journal.commit(*events, files=files)
+            for item in items:
+                if item.dropped is not None and self._inbox is not None:
+                    self._inbox.done(item.dropped)
+                else:
+                    self._dropped(item.name).unlink(missing_ok=True)
+                current().acked(index_of(item.text))
+        self._ending = None

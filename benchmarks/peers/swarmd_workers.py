@@ -40,11 +40,11 @@ class Workers:
         channel = Channel(theirs)
         while frame := channel.receive():
             handle(frame[0]["text"])
-            channel.send(frame[0])
+            channel.send({"name": frame[0]["text"][:8]})
         os._exit(0)
 
     def open(self, on_result: Callable[[str], None]) -> None:
-        """Begin; ``on_result`` is called with each result as it comes."""
+        """Begin; ``on_result`` is called with the name of each message that was handled, as it comes."""
         for sock in self._sockets:
             self._drivers.append(asyncio.create_task(self._drive(AsyncChannel(sock), on_result)))
 
@@ -60,11 +60,11 @@ class Workers:
         ahead = 0
         while True:
             while ahead < _AHEAD and self._waiting:
-                await channel.send({"text": self._waiting.popleft()})
+                channel.post({"text": self._waiting.popleft()})
                 ahead += 1
             self._room.set()
             if ahead:
-                on_result(str((await channel.receive())[0]["text"]))
+                on_result(str((await channel.receive())[0]["name"]))
                 ahead -= 1
             else:
                 self._work.clear()

@@ -11,7 +11,7 @@ What has no line did not happen.
 from __future__ import annotations
 
 import asyncio
-import errno
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,6 @@ GROUP = 64
 LINGER_TURNS = 3
 """Turns of the loop before a group is closed; while nothing else is due they take microseconds."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ROOM_S = 0.5
 """How often a full disk is tried again."""
 
@@ -44,6 +43,8 @@ _ROOM_S = 0.5
 class _Change:
     events: Sequence[Event]
     files: Mapping[Path, bytes]
+    by_name: Mapping[str, bytes]
+    """What the write-ahead file takes: the files, and those that are kept, by their names in the home."""
     done: asyncio.Future[list[Line]]
 
 
@@ -82,6 +83,7 @@ class Journal:
         """Told each time when the disk is found full: this process waits, it does not hang."""
         self._wal = wal
         self._root = root
+        self._prefix = f"{root}{os.sep}"
         self._apply = apply
         self._stamp = stamp
         self._queue: list[_Change] = []
@@ -90,17 +92,25 @@ class Journal:
         self._fresh: Mapping[Path, bytes] = {}
         self._written: _Written | None = None
 
-    async def commit(self, *events: Event, files: Mapping[Path, bytes] | None = None) -> list[Line]:
-        """Make ``events`` happen, with the payload ``files`` they speak of. Returns the lines.
+    async def commit(
+        self,
+        *events: Event,
+        files: Mapping[Path, bytes] | None = None,
+        kept: Mapping[Path, bytes] | None = None,
+    ) -> list[Line]:
+        """Make ``events`` happen, with the payload ``files`` they speak of, and those that are ``kept``:
+        somebody has written them in their place already, unsynced. Returns the lines.
 
-        A full disk is waited for. Raises AuditError or OSError for a change that cannot be written
-        (nothing has happened then), and FsyncFailedError when it is not known what the disk holds:
-        this process must end, and nothing can be committed any more.
+        A full disk is waited for. Raises ValueError for a file outside the home, AuditError or OSError
+        for a change that cannot be written (nothing has happened then), and FsyncFailedError when it is
+        not known what the disk holds: this process must end, and nothing can be committed any more.
         """
         if self._failed is not None:
             raise self._failed
         loop = asyncio.get_running_loop()
-        change = _Change(events, files or {}, loop.create_future())
+        files = files or {}
+        by_name = {self._name(path): data for path, data in {**(kept or {}), **files}.items()}
+        change = _Change(events, files, by_name, loop.create_future())
         self._queue.append(change)
         self._schedule(loop)
         return await change.done
@@ -131,7 +141,7 @@ class Journal:
                     self._write(group)
                 self._make_durable()
             except (OSError, AuditError) as error:
-                if _is_full(error):
+                if durable.is_full(error):
                     self._wait_for_room()
                     return
                 if self._written is not None:
@@ -182,13 +192,20 @@ class Journal:
         files = {path: data for change in group for path, data in change.files.items()}
         stamp = self._stamp()
         prepared = self.chain.prepare({"ts": stamp, **event} for change in group for event in change.events)
-        by_name = {str(path.relative_to(self._root)): data for path, data in files.items()}
+        by_name = {name: data for change in group for name, data in change.by_name.items()}
         if self._wal is not None:
             self._wal.reserve(prepared.raw, by_name)
         durable.create_group(files)
         offset = self.chain.size
         self.chain.write(prepared)
         self._written = _Written(taken, group, files, by_name, prepared.lines, prepared.raw, offset)
+
+    def _name(self, path: Path) -> str:
+        """``path`` inside the home. Raises ValueError when it is outside."""
+        text = str(path)
+        if not text.startswith(self._prefix):
+            raise ValueError(f"{path} is not below {self._root}")
+        return text[len(self._prefix) :]
 
     def _take_effect(self, group: Sequence[_Change], lines: list[Line], offset: int) -> None:
         self.lines_since_checkpoint += len(lines)
@@ -215,7 +232,7 @@ class Journal:
             try:
                 done = work()
             except OSError as error:
-                if not _is_full(error):
+                if not durable.is_full(error):
                     raise
             else:
                 return done
@@ -258,7 +275,7 @@ class Journal:
         try:
             self.chain.rotate()
         except OSError as error:
-            if not _is_full(error):
+            if not durable.is_full(error):
                 raise
             return  # there will be room at a later checkpoint
         if self._wal is not None:
@@ -270,10 +287,6 @@ class Journal:
         self.chain.close()
         if self._wal is not None:
             self._wal.close()
-
-
-def _is_full(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in _FULL and not _is_fatal(error)
 
 
 def _is_fatal(error: Exception) -> bool:

@@ -27,7 +27,18 @@ def _can_trace() -> bool:
 def test_nothing_is_lost_or_done_twice_wherever_a_fault_comes() -> None:
     folder = tempfile.mkdtemp(prefix="fw", dir="/tmp")  # pytest's own folders have paths too long for sockets
     walked = subprocess.run(
-        [sys.executable, str(SCRIPT), "--short", "--points", "20", "--jobs", "2", "--json", "--folder", folder],
+        [
+            sys.executable,
+            str(SCRIPT),
+            "--short",
+            "--points",
+            "20",
+            "--jobs",
+            "2",
+            "--json",
+            "--folder",
+            folder,
+        ],
         capture_output=True,
         text=True,
         timeout=600,

@@ -296,3 +296,39 @@ def test_a_checkpoint_frees_the_write_ahead_file_and_begins_a_new_segment(home: 
     os.truncate(home.log, len(before) - 1)
     assert replay(home.root, home.wal, home.log, "another boot").log_bytes == 1
     assert home.log.read_bytes() == before
+
+
+def test_a_payload_that_is_kept_is_not_written_again_but_is_put_back_after_power_loss(home: Home) -> None:
+    dropped = home.root / "inbox/a.json"
+    dropped.parent.mkdir()
+    dropped.write_bytes(b"payload")
+    before = dropped.stat()
+
+    async def story() -> None:
+        journal = home.open()
+        mark(home.wal, "boot-1")
+        await journal.commit(line("taken"), kept={dropped: b"payload"})
+        journal.close()
+
+    asyncio.run(story())
+    after = dropped.stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    dropped.write_bytes(b"")
+    replay(home.root, home.wal, home.log, "boot-2")
+    assert dropped.read_bytes() == b"payload"
+
+
+@pytest.mark.parametrize("way", ["files", "kept"])
+def test_a_payload_outside_the_home_is_refused_and_harms_nobody(home: Home, way: str) -> None:
+    async def story() -> list[object]:
+        journal = home.open()
+        outside = {way: {Path("/elsewhere/x"): b""}}
+        changes = journal.commit(line("bad"), **outside), journal.commit(line("good"))
+        done = await asyncio.gather(*changes, return_exceptions=True)
+        journal.close()
+        return list(done)
+
+    bad, good = asyncio.run(story())
+    assert isinstance(bad, ValueError)
+    assert isinstance(good, list)
+    assert home.events() == ["good"]
