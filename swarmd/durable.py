@@ -8,6 +8,7 @@ kernel may have dropped the pages and reports the error only once: the process m
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import stat
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ __all__ = [
     "FsyncFailedError",
     "append",
     "create_group",
+    "is_full",
     "make_dirs",
     "overwrite",
     "read_regular",
@@ -35,6 +37,13 @@ __all__ = [
 
 class FsyncFailedError(OSError):
     """The disk did not confirm a write; what is on it is unknown. End the process and recover."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether ``error`` says that there is no room, on the disk or in the account's quota: what was to be
+    written can be written later. Not for a failed sync, after which nothing can be known."""
+    no_room = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return no_room and not isinstance(error, FsyncFailedError)
 
 
 def sync(fd: int) -> None:

@@ -8,7 +8,6 @@ only its own out/ folder. It decides nothing: what it proposes is judged elsewhe
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
 import os
 import socket
@@ -135,7 +134,7 @@ class Agent:
             try:
                 _write(path, data)
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if not durable.is_full(error):
                     raise
                 self._wait("waits for room on the disk")
                 time.sleep(1.0)

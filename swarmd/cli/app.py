@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from swarmd import __version__
+from swarmd import __version__, durable
 from swarmd.cli.context import Context
 from swarmd.cli.exit_codes import ExitCode
 from swarmd.cli.groups import LazyGroup
@@ -147,6 +147,9 @@ def _report(error: Exception, context: Context, arguments: Sequence[str]) -> int
     if isinstance(error, SwarmdError):
         output.error(error.code, error.message, error.hint)
         return error.exit_code
+    if durable.is_full(error):
+        output.error("E-DISK-FULL", f"there is no room: {error}", "Make room, then do it again.")
+        return ExitCode.FAILED
     if context.verbose:
         traceback.print_exception(error)
     output.error(

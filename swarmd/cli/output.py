@@ -71,6 +71,11 @@ class Output:
         """``text`` in ``colour`` where stdout is coloured."""
         return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m" if self.colour else text
 
+    def warning(self, text: str) -> None:
+        """What someone should know, on stderr, with -q, too."""
+        label = "\x1b[33mwarning:\x1b[0m" if self.colour_err else "warning:"
+        click.echo(f"{label} {text}", err=True, color=self.colour_err)
+
     def error(self, code: str, message: str, hint: str) -> None:
         """An error, once, on stderr: what happened, and what to do."""
         if self.json:

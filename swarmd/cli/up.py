@@ -46,4 +46,4 @@ def up(context: Context, detach: bool, timeout: float) -> int:
     from swarmd import daemon
 
     output.note(f"swarmd runs on {home.root}; Ctrl-C stops it")
-    return daemon.run(home, settings, env=context.env)
+    return daemon.run(home, settings, warn=output.warning)

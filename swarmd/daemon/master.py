@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import tempfile
 from collections.abc import Coroutine
@@ -52,13 +51,13 @@ LAST_WORDS_S = 5.0
 class Master:
     """One running daemon."""
 
-    def __init__(self, home: Home, settings: Settings, clock: Clock) -> None:
+    def __init__(self, home: Home, settings: Settings, clock: Clock, notifier: Notifier) -> None:
         self._home = home
         self._settings = settings
         self._clock = clock
         self._journal: Journal | None = None
         self._background: asyncio.TaskGroup
-        self._notifier = Notifier.from_env(os.environ)
+        self._notifier = notifier
         self._stop_asked = asyncio.Event()
         self._stop_now = asyncio.Event()
         self._reload_asked = asyncio.Event()
@@ -91,7 +90,11 @@ class Master:
             await self._serve(context)
         finally:
             journal.close()
-            self._notifier.close()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a signal has asked it to end."""
+        return self._stop_asked.is_set()
 
     def _replay(self) -> Replay:
         """Put back what power loss took, and make durable what is believed from here on."""

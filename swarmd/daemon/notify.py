@@ -6,6 +6,7 @@ not be sent goes along with the next message, so READY is not lost to a full que
 
 The master owns one Notifier and calls, in this order:
 
+- ``waiting`` while it cannot begin;
 - ``ready`` once it takes requests (beside the line ``daemon_ready``);
 - ``alive`` on every pass of its main loop, and wherever that loop waits on purpose (for room on the
   disk): it sends no more often than is needed. It must not be called by a thread or task of its own,
@@ -27,6 +28,7 @@ from typing import Self
 __all__ = ["Notifier"]
 
 MAX_STATUS = 200
+EXTENSION_S = 60
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
@@ -70,6 +72,13 @@ class Notifier:
         """Show ``text``, one line, in ``systemctl status``."""
         line = "".join(character if character.isprintable() else " " for character in text)
         self._send(STATUS=line[:MAX_STATUS])
+
+    def waiting(self, why: str) -> None:
+        """It is not ready, for a reason that may last: its manager should not give up for a minute.
+        Say it again within that time."""
+        self.status(why)
+        self._send(EXTEND_TIMEOUT_USEC=str(EXTENSION_S * 1_000_000))
+        self.alive()
 
     def reloading(self) -> None:
         """Settings are being read again; ``ready`` ends it."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from swarmd import durable
 from swarmd.bus.channel import Channel, ChannelClosedError
 from swarmd.config import Settings
 from swarmd.errors import SandboxError, SwarmdError
@@ -34,7 +35,6 @@ _KINDS: dict[str, Callable[[Bench], JobReport]] = {
 }
 _LOG = logging.getLogger(__name__)
 TRACE_LINES = 12
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_ROOM = os.strerror(errno.ENOSPC)
 """As git says it."""
 
@@ -134,7 +134,7 @@ def do_job(job: Job, shop: Shop) -> JobReport:
             return _without_room(job)
         return _failed(job.job_id, error.code, error.message, error.hint)
     except OSError as error:
-        if error.errno in _FULL:
+        if durable.is_full(error):
             return _without_room(job)
         return _unexpected(job)
     except Exception:  # a verifier that dies of one request would be given it again and again

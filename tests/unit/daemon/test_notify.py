@@ -39,13 +39,15 @@ def heard(server: socket.socket) -> list[str]:
 def test_a_life_as_the_manager_hears_it(manager: socket.socket) -> None:
     env = {"NOTIFY_SOCKET": address(manager), "PATH": "/bin"}
     with Notifier.from_env(env) as notifier:
+        notifier.waiting("no room")
         notifier.ready()
         notifier.status("5 active\nRELOADING=1")
         notifier.reloading()
         notifier.ready()
         notifier.stopping()
         notifier.alive()
-    ready, status, reloading, again, stopping = heard(manager)
+    why, longer, ready, status, reloading, again, stopping = heard(manager)
+    assert (why, longer) == ("STATUS=no room\n", "EXTEND_TIMEOUT_USEC=60000000\n")
     assert (ready, again, stopping) == ("READY=1\n", "READY=1\n", "STOPPING=1\n")
     assert status == "STATUS=5 active RELOADING=1\n", "a text must not become a field"
     first, second = reloading.splitlines()
