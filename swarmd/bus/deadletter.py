@@ -12,7 +12,7 @@ from swarmd.bus.naming import printable, safe_file_name
 from swarmd.clock import rfc3339, short_id
 from swarmd.errors import RequestError
 from swarmd.home import Home
-from swarmd.messages import DeadLetter, dump, load
+from swarmd.messages import PRIORITIES, DeadLetter, dump, load
 
 __all__ = ["bury", "listing"]
 
@@ -38,6 +38,7 @@ def bury(home: Home, path: Path, error: RequestError, now: datetime) -> DeadLett
         message=printable(error.message, 2000),
         hint=error.hint,
         at=rfc3339(now),
+        priority=next((priority for priority in PRIORITIES if priority == path.parent.name), None),
     )
     record = folder / (name + _RECORD)
     durable.write(record, dump(letter))

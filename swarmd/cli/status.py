@@ -69,7 +69,7 @@ def _rows(output: Output, facts: Facts) -> Iterator[list[str]]:
         yield ["durability", clean(live.durability)]
         if live.paused:
             yield ["paused", output.paint("yes: it takes nothing new until it is resumed", "yellow")]
-        if live.intake != "open":
+        if live.intake not in ("open", "full"):  # full: as many are active as may be
             yield ["intake", output.paint(f"stopped: {clean(live.intake, 200)}", "yellow")]
         if live.waiting_for_space:
             yield ["stands", output.paint("the disk is full: it waits for room and goes on by itself", "red")]

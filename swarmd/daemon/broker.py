@@ -51,7 +51,7 @@ class BrokerProcess:
         self._delays = Delays(random or Random())  # noqa: S311 - nothing secret
         self._control: AsyncChannel | None = None
         self._up = asyncio.Event()
-        self._closing = False
+        self._closing = self._renewing = False
         self._runner: asyncio.Task[None] | None = None
         self._client: AsyncBrokerClient | None = None
         self.pid: int | None = None
@@ -108,7 +108,11 @@ class BrokerProcess:
             self._control, self.pid = None, None
             control.close()
             status = await _reap(process)
-        await self._on_lost(status)
+        if self._renewing:
+            self._renewing = False
+            self._delays.settled()
+        else:
+            await self._on_lost(status)
 
     def _end_if_late(self, process: asyncio.subprocess.Process) -> None:
         if not self._up.is_set() and process.returncode is None:
@@ -160,6 +164,12 @@ class BrokerProcess:
     async def abort(self, request_id: str) -> None:
         """End all calls of a request."""
         await self._send({"op": "abort", "request_id": request_id})
+
+    async def renew(self) -> None:
+        """Have another broker take the place of the one that is up, with the settings as they are now.
+        Calls in flight are made again there."""
+        self._renewing = True
+        await self._send({"op": "stop"})
 
     async def _send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(ChannelClosedError):

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 
 from swarmd import durable
-from swarmd.agents.spec import load_types
 from swarmd.audit import Line
 from swarmd.bus import outbox
 from swarmd.bus.control import Control, Received
 from swarmd.bus.watching import FolderWatch
-from swarmd.config import load
 from swarmd.daemon.context import Context
 from swarmd.daemon.finish import can_reopen
 from swarmd.daemon.journal import Event, event
+from swarmd.daemon.reload import reload
 from swarmd.errors import ConfigError
 from swarmd.messages import Command, DeadLetter
 
-__all__ = ["Commands", "reload"]
-
-AT_START = frozenset({"models", "tiers", "ollama", "weights_folder"})
-"""Settings that the broker read when it was started, and reads again when it is started again."""
+__all__ = ["Commands"]
 
 
 class Commands:
@@ -118,22 +113,6 @@ class Commands:
             if line["event"] == "request_reopened":
                 with contextlib.suppress(OSError):  # the next start does it
                     outbox.take_back(self._context.home, line["request_id"])
-
-
-def reload(context: Context) -> Event:
-    """Take over swarmd.toml and agents/ as they are now; what runs already goes on as it was begun.
-
-    Raises ConfigError when the settings are wrong, OSError when they cannot be read.
-    """
-    settings = load(context.home.settings_file, os.environ)
-    types = load_types(context.home.agents, settings.models)
-    before = context.settings.model_dump(mode="json")
-    after = settings.model_dump(mode="json")
-    changed = sorted(name for name in after if after[name] != before[name])
-    waits = sorted({name for name in changed if name in AT_START})
-    context.settings, context.types = settings, types
-    data = {"changed": changed, "types": sorted(types.valid), "broken": sorted(types.problems)}
-    return event("settings_loaded", data={**data, "after_restart": waits})
 
 
 def _ignored(command: str, reason: str, request_id: str | None = None) -> Event:

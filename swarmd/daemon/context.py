@@ -35,6 +35,8 @@ class Context:
     """It has turned out whether there is a sandbox that holds."""
     unpublished: dict[str, bytes] = field(default_factory=dict)
     """Results that are committed and could not be put into the outbox yet, by request."""
+    broker_is_outdated: bool = False
+    """Settings have changed that the broker read when it was started."""
     draining: bool = False
     """The daemon is about to end: nothing new is begun."""
 

@@ -93,10 +93,10 @@ class Crew:
         known = self._context.types.valid.get(agent_type)
         return sorted(known.skills) if known else []
 
-    async def start(self) -> None:
-        """Start the broker and the zygote. What does not come up is tried again in the background."""
+    def start(self) -> None:
+        """Start the broker and the zygote, in the background, and again whenever they do not come up."""
         self.broker.start(self._background)
-        await self._generations.start(self._background)
+        self._generations.start(self._background)
 
     def broken(self, agent_type: str) -> bool:
         """Whether workers of this type cannot even start, as far as is known now."""
@@ -285,6 +285,9 @@ class Crew:
 
     async def check(self) -> None:
         """Once a tick: end the idle and the hung, and let those go on that paused."""
+        if self._context.broker_is_outdated and self.broker.is_up:
+            self._context.broker_is_outdated = False
+            await self.broker.renew()
         now, self.factory.settings = self._context.clock.boot(), self._context.settings
         for worker in list(self.factory.workers.values()):
             self._check(worker, now)

@@ -23,24 +23,23 @@ class Generations:
         self._delays = Delays(random)
         self._runner: asyncio.Task[None] | None = None
 
-    async def start(self, background: asyncio.TaskGroup) -> None:
-        """Start the first one; when it does not come up, that is tried again in the background."""
-        up = await self._try()
-        self._runner = background.create_task(self._keep(up))
+    def start(self, background: asyncio.TaskGroup) -> None:
+        """Begin to keep one alive, in the background: what needs no agent need not wait for it."""
+        self._runner = background.create_task(self._keep())
 
-    async def _keep(self, up: bool) -> None:
+    async def _keep(self) -> None:
         while True:
+            if not await self._try():
+                continue
             since = self._context.clock.boot()
-            if up:
-                await self._factory.gone.wait()
-                if self._context.draining:
-                    return
-                if self._context.clock.boot() - since > STABLE_S:
-                    self._delays.settled()
-                await self._context.journal.commit(
-                    event("process_lost", actor="zygote", level="warning", data=self._exit())
-                )
-            up = await self._try()
+            await self._factory.gone.wait()
+            if self._context.draining:
+                return
+            if self._context.clock.boot() - since > STABLE_S:
+                self._delays.settled()
+            await self._context.journal.commit(
+                event("process_lost", actor="zygote", level="warning", data=self._exit())
+            )
 
     def _exit(self) -> dict[str, int]:
         code = self._factory.zygote_exit

@@ -19,7 +19,7 @@ from swarmd.clock import Clock, boot_id
 from swarmd.config import Settings
 from swarmd.council.registry import Registry
 from swarmd.daemon import recover
-from swarmd.daemon.commands import Commands, reload
+from swarmd.daemon.commands import Commands
 from swarmd.daemon.context import Context
 from swarmd.daemon.crew import Crew
 from swarmd.daemon.finish import Finisher
@@ -28,6 +28,7 @@ from swarmd.daemon.jobs import Jobs
 from swarmd.daemon.journal import Journal, event
 from swarmd.daemon.notify import Notifier
 from swarmd.daemon.orders import Orders
+from swarmd.daemon.reload import reload
 from swarmd.daemon.schedule import Scheduler
 from swarmd.daemon.state import State
 from swarmd.daemon.views import Views
@@ -185,20 +186,20 @@ class Master:
             commands, intake = Commands(context), Intake(context)
             views = Views(context, crew, scheduler, intake)
             background.create_task(self._prove_sandbox(context, scheduler))
-            await crew.start()
+            crew.start()
             intake.start(background)
             commands.start(background)
             views.write()
             await context.journal.commit(event("daemon_ready", data={"home": str(self._home.root)}))
             self._notifier.ready()
             try:
-                await self._until_asked(self._loop(context, crew, scheduler, intake, views))
+                await self._until_asked(context, self._loop(context, crew, scheduler, intake, views))
             finally:
                 context.draining = True
                 self._notifier.stopping()
                 await intake.stop()
                 await commands.stop()
-                await self._drain(crew)
+                await self._drain(context, crew)
                 scheduler.close()
                 if self._anchoring is not None:
                     self._anchoring.cancel()
@@ -209,7 +210,7 @@ class Master:
                         await self._anchor(context)
                         await context.journal.commit(event("daemon_stopped"))
 
-    async def _until_asked(self, loop: Coroutine[Any, Any, None]) -> None:
+    async def _until_asked(self, context: Context, loop: Coroutine[Any, Any, None]) -> None:
         """Run the main loop. One whose pass does not end (on a full disk) cannot hold up a stop: it is
         left wherever it waits, as a crash would leave it."""
         work = asyncio.ensure_future(loop)
@@ -217,7 +218,7 @@ class Master:
         try:
             await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait(
-                {work, now}, timeout=self._settings.daemon.drain_s, return_when=asyncio.FIRST_COMPLETED
+                {work, now}, timeout=context.settings.daemon.drain_s, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             for task in (work, asked, now):
@@ -293,10 +294,10 @@ class Master:
             data = {"count": len(removed), "requests": removed[:100]}
             await context.journal.commit(event("requests_removed", data=data))
 
-    async def _drain(self, crew: Crew) -> None:
+    async def _drain(self, context: Context, crew: Crew) -> None:
         """Let running steps end, at most ``drain_s`` or until a second signal; the rest is repeated
         by the next daemon from what the log says."""
-        deadline = self._clock.boot() + self._settings.daemon.drain_s
+        deadline = self._clock.boot() + context.settings.daemon.drain_s
         while any(w.work for w in crew.factory.workers.values()) and self._clock.boot() < deadline:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_now.wait(), 0.1)

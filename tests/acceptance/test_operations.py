@@ -113,7 +113,7 @@ def test_settings_and_agent_types_are_taken_over_while_it_runs(make_daemon: Call
     add_noop_type(daemon.home / "agents")
     reload(daemon, "[daemon]\nmax_agents = 2\n")
     (line,) = daemon.events("settings_loaded")
-    assert line["data"]["changed"] == ["daemon"]
+    assert line["data"]["changed"] == ["daemon.max_agents"]
     assert "noop" in line["data"]["types"]
     daemon.drop("late", NOOP)
     assert daemon.result("late", 20)["status"] == "succeeded"
@@ -122,6 +122,20 @@ def test_settings_and_agent_types_are_taken_over_while_it_runs(make_daemon: Call
     assert "max_agents" in ignored["data"]["reason"]
     daemon.drop("later", NOOP)
     assert daemon.result("later", 20)["status"] == "succeeded"
+
+
+def test_a_new_broker_takes_over_when_its_settings_change(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon()
+    add_noop_type(daemon.home / "agents")
+    daemon.start()
+    reload(daemon, '[models.other]\nprovider = "ollama"\n[tiers]\nfast = "other"\n')
+    daemon.wait(lambda: len(daemon.events("process_started", actor="broker")) == 2, 20, "no new broker")
+    first, second = daemon.events("process_started", actor="broker")
+    assert "other" in str(second["data"]["models"])
+    assert "other" not in str(first["data"]["models"])
+    assert not daemon.events("process_lost", actor="broker")
+    daemon.drop("one", NOOP)
+    assert daemon.result("one", 20)["status"] == "succeeded"
 
 
 def test_without_room_intake_stops_says_so_and_goes_on_by_itself(make_daemon: Callable[..., Daemon]) -> None:

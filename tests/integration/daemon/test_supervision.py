@@ -70,7 +70,8 @@ async def crew_of(home: Home) -> AsyncIterator[tuple[Crew, Context]]:
         crew.factory._attach = attach
         crew.factory._command = ODD_ZYGOTE
         crew.broker._up.set()
-        await crew._generations.start(background)
+        crew._generations.start(background)
+        await until(lambda: crew.factory.alive)
         try:
             yield crew, context
         finally:
@@ -82,6 +83,12 @@ async def crew_of(home: Home) -> AsyncIterator[tuple[Crew, Context]]:
 async def hired(crew: Crew, agent_type: str) -> Worker:
     """A worker of the type that is ready."""
     return await until(lambda: crew.take("agent", agent_type, 1))
+
+
+def zygote_of(crew: Crew) -> int:
+    pid = crew.factory.zygote_pid
+    assert pid, "0 would mean all processes of this group"
+    return pid
 
 
 def lines(home: Home, name: str) -> list[dict[str, Any]]:
@@ -106,7 +113,7 @@ def test_a_grandchild_in_another_session_ends_with_its_worker(tmp_path: Path, ho
             elif how == "died":
                 os.kill(worker.pid, signal.SIGKILL)
             elif how == "zygote":
-                os.kill(crew.factory.zygote_pid or 0, signal.SIGKILL)
+                os.kill(zygote_of(crew), signal.SIGKILL)
             else:
                 await crew.close()
             await until(lambda: gone(worker.pid) and gone(grandchild))
@@ -201,7 +208,7 @@ def test_the_death_of_the_zygote_ends_its_generation_and_the_next_one_comes(tmp_
     async def story() -> None:
         async with crew_of(home) as (crew, _):
             first = await hired(crew, "ordinary")
-            os.kill(crew.factory.zygote_pid or 0, signal.SIGKILL)
+            os.kill(zygote_of(crew), signal.SIGKILL)
             second = await until(lambda: first.ended.is_set() and crew.take("agent", "ordinary", 1))
             assert second.generation == first.generation + 1
             await until(lambda: gone(first.pid), 1.0)
@@ -218,7 +225,7 @@ def test_a_zygote_that_cannot_start_is_tried_again_and_ends_nothing(tmp_path: Pa
     async def story() -> None:
         async with crew_of(home) as (crew, context):
             crew.factory._command = (sys.executable, "-c", "raise SystemExit(1)")
-            os.kill(crew.factory.zygote_pid or 0, signal.SIGKILL)
+            os.kill(zygote_of(crew), signal.SIGKILL)
             await until(lambda: len(lines(home, "process_failed")) == 2)
             assert crew.take("agent", "ordinary", 1) is None
             crew.factory._command = ODD_ZYGOTE
