@@ -30,6 +30,9 @@ SHOWN = 10
 TAIL_BYTES = 256 * 1024
 """How much of the log's end is searched for results."""
 MAX_VIEW = 16 * 1024 * 1024
+VERY_MANY = 5000
+FRESH_S = 5.0
+"""So old may the daemon's own figures be."""
 IGNORED = (".tmp", ".part", "~")
 """Names in an inbox that are no requests: they are still being written."""
 RECORD = ".error.json"
@@ -45,6 +48,8 @@ class Live:
     intake: str
     """open, or why no request is taken at the moment."""
     waiting_for_space: bool
+    waiting: dict[str, int]
+    """Files in the inbox, by priority, as it knew them then."""
     stale_s: float
     """How old it is, in seconds, by the wall clock."""
 
@@ -75,13 +80,12 @@ class Facts:
 def gather(home: Home, now: datetime | None = None) -> Facts:
     """Look at ``home``. What is missing or unreadable counts as empty: this never fails because of it."""
     running = presence.read(home)
-    waiting = {priority: _requests(home.inbox / priority) for priority in PRIORITIES}
-    waiting["normal"] += _requests(home.inbox) - sum((home.inbox / name).is_dir() for name in PRIORITIES)
+    live = _live(home, running, now or datetime.now(UTC)) if running else None
     active = [name for name in _names(home.active) if _is_shown(name)]
     return Facts(
         daemon=running,
-        live=_live(home, running, now or datetime.now(UTC)) if running else None,
-        waiting=waiting,
+        live=live,
+        waiting=_waiting(home, live),
         active=len(active),
         active_shown=sorted((name, _state(home.active / name)) for name in active[:SHOWN]),
         agents=_agents(home) if running else [],
@@ -95,6 +99,16 @@ def gather(home: Home, now: datetime | None = None) -> Facts:
         ),
         free_mib=_free_mib(home.root),
     )
+
+
+def _waiting(home: Home, live: Live | None) -> dict[str, int]:
+    """Files in the inbox, by priority. Of very many the daemon's own count will do: to list them takes
+    longer than a person likes to wait."""
+    if live and live.stale_s < FRESH_S and sum(live.waiting.values()) > VERY_MANY:
+        return live.waiting
+    waiting = {priority: _requests(home.inbox / priority) for priority in PRIORITIES}
+    waiting["normal"] += _requests(home.inbox) - sum((home.inbox / name).is_dir() for name in PRIORITIES)
+    return waiting
 
 
 def _names(folder: Path) -> list[str]:
@@ -147,8 +161,14 @@ def _live(home: Home, running: Presence, now: datetime) -> Live | None:
         paused=found.get("paused") is True,
         intake=str(found.get("intake") or "open"),
         waiting_for_space=bool(found.get("waiting_for_space")),
+        waiting=_counts(found.get("waiting")),
         stale_s=round((now - at).total_seconds(), 3),
     )
+
+
+def _counts(found: object) -> dict[str, int]:
+    counts = found if isinstance(found, dict) else {}
+    return {name: count for name in PRIORITIES if isinstance(count := counts.get(name, 0), int)}
 
 
 def _moment(text: object) -> datetime | None:

@@ -146,9 +146,8 @@ async def _publish_ended(context: Context) -> list[str]:
     """Requests that ended: their result belongs into the outbox and their folder into done/. A folder
     that no line ever spoke of goes away."""
     home, mended = context.home, []
-    for folder in sorted(home.active.iterdir()):
-        if folder.name in context.state.requests:
-            continue
+    unknown = set(os.listdir(home.active)) - context.state.requests.keys()  # noqa: PTH208 - there may be many
+    for folder in (home.active / name for name in sorted(unknown)):
         result = folder / "result.json"
         if result.is_file():  # written with the line that ended it, which is why it is not active
             data = result.read_bytes()

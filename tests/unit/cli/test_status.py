@@ -112,6 +112,16 @@ def test_words_of_an_earlier_daemon_are_not_shown(run: Run, home: Home, fields: 
         assert run("status", "--json").document["live"] is None
 
 
+@pytest.mark.parametrize(("known", "shown"), [(100_000, 100_000), (3, 1)])
+def test_of_very_many_files_the_daemons_own_count_is_shown(
+    run: Run, home: Home, known: int, shown: int
+) -> None:
+    (home.inbox / "normal/a.json").write_text("{}")
+    with presence.hold(home, SystemClock()):
+        say(home, waiting={"normal": known, "critical": "x"})
+        assert run("status", "--json").document["waiting"]["normal"] == shown
+
+
 def test_a_daemon_that_has_gone_silent_is_told(run: Run, home: Home) -> None:
     with presence.hold(home, SystemClock()) as mine:
         started = datetime.fromisoformat(mine.started_at) - timedelta(hours=1)
