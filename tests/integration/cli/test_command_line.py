@@ -128,7 +128,7 @@ def test_following_the_log_shows_new_lines_and_ends_with_ctrl_c(env: dict[str, s
             log.append([{"event": "second", "level": "info"}])
             assert json.loads(process.stdout.readline())["event"] == "second"
             process.send_signal(signal.SIGINT)
-            assert process.wait(10) == 130
+            assert process.wait(60) == 130
         finally:
             process.kill()
 

@@ -213,7 +213,7 @@ def test_npm_scripts_are_gates(lab: Build) -> None:
 def test_without_a_sandbox_every_job_says_what_to_install(
     lab: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(level: str) -> None:
+    def refuse(level: str, runtime: Path) -> None:
         raise SandboxError("there is none", hint="Install bubblewrap")
 
     made = lab()
