@@ -35,6 +35,7 @@ class Orders:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._snapshots: dict[tuple[str, str], Path] = {}
+        self._layouts: dict[str, asyncio.Lock] = {}
         self._settling: set[str] = set()
         """Orders whose proposal was taken and is not in the log yet."""
 
@@ -143,7 +144,8 @@ class Orders:
         request_id, packet, epoch = request.request.request_id, task.packet, task.epoch + 1
         snapshot, diff, survey, pattern = "", None, "", None
         if request.survey is not None:
-            found, diff = await asyncio.to_thread(self._snapshot, request, agent_type.role)
+            async with self._layout_of(request_id):  # its tasks share a snapshot
+                found, diff = await asyncio.to_thread(self._snapshot, request, agent_type.role)
             snapshot, pattern = str(found), self._pattern(request.request.user_request)
             survey = str(self._context.home.request_folder(request_id) / "survey.json")
         policy, inference = self._context.settings.policy, agent_type.inference
@@ -170,6 +172,13 @@ class Orders:
             pattern=pattern,
             diff=diff,
         )
+
+    def _layout_of(self, request_id: str) -> asyncio.Lock:
+        """Held while the project's files are laid out for one of the request's tasks."""
+        if request_id not in self._layouts:
+            active = self._context.state.requests
+            self._layouts = {key: lock for key, lock in self._layouts.items() if key in active}
+        return self._layouts.setdefault(request_id, asyncio.Lock())
 
     def _snapshot(self, request: RequestState, role: str) -> tuple[Path, str | None]:
         """The files as they stand at the integration tip, and the diff so far for who reads it."""
