@@ -119,6 +119,8 @@ def test_following_the_log_shows_new_lines_and_ends_with_ctrl_c(env: dict[str, s
     log = Chain(home.master_log, "1/2")
     log.append([{"event": "first", "level": "info"}])
     command = [*SWARMD, "log", "-f", "--json"]
+    # What runs the tests in the background may have told all of them to ignore Ctrl-C.
+    command = ["env", "--default-signal=INT", *command]
     with subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
