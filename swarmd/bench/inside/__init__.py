@@ -1,0 +1,1 @@
+"""What runs inside the sandbox. It imports nothing of swarmd."""

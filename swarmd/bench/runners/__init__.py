@@ -1,0 +1,1 @@
+"""Who solves the problems: one answer of a model, another agent, swarmd itself."""
