@@ -26,6 +26,8 @@ class Demand:
     """Files of accepted tests: all of their tests must run and pass."""
     may_fail: frozenset[str] = frozenset()
     """Files of new tests for code that is still to come."""
+    examples: frozenset[str] = frozenset()
+    """Ids of the examples that failed on the base and must hold."""
     must_fix: bool = False
     """A gate that has only an exit code and was red on the base must turn green."""
     needs_tests: bool = False

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from swarmd.messages import Packet, Plan, Request
+from swarmd.verify.facts import ExampleFacts
 from swarmd.verify.roles import Role
 
-__all__ = ["code_to_come", "kind_of", "targets"]
+__all__ = ["code_to_come", "example_targets", "kind_of", "targets"]
 
 _FIX = re.compile(r"\b(?:fix|fixes|bug|bugs|failing|broken|repair|crash(?:es)?|regression)\b", re.IGNORECASE)
 
@@ -34,6 +35,15 @@ def targets(request: Request, kind: str, failed: Iterable[str]) -> frozenset[str
     if named or kind != "bugfix":
         return named
     return frozenset(failing)
+
+
+def example_targets(facts: ExampleFacts | None, kind: str) -> frozenset[str]:
+    """Those of the base's failing examples that a request of ``kind`` must make hold: none where no code
+    is asked for, and only its own where the code is to do what it does."""
+    if facts is None or kind in ("docs", "test", "review", "research"):
+        return frozenset()
+    own = {one.example_id for one in facts.examples if kind != "refactor" or one.origin == "request"}
+    return frozenset(facts.targets) & own
 
 
 def _is_named(request: Request, test_id: str) -> bool:

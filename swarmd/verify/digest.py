@@ -26,6 +26,7 @@ _CLASSES: dict[str, FailureClass] = {
     "IndentationError": "syntax",
     "TabError": "syntax",
     "MemoryError": "limits",
+    "ExampleTimeoutError": "timeout",
 }
 
 

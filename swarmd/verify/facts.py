@@ -9,8 +9,9 @@ from pydantic import Field, ValidationError
 from swarmd import durable
 from swarmd.errors import SwarmdError
 from swarmd.messages import Message, dump, load
+from swarmd.verify.examples.model import Example
 
-__all__ = ["BaseFacts", "GateFacts", "TestFacts", "load_facts", "save_facts"]
+__all__ = ["BaseFacts", "ExampleFacts", "GateFacts", "TestFacts", "load_facts", "save_facts"]
 
 FILE_NAME = "base.json"
 MAX_BYTES = 64 * 1024 * 1024
@@ -48,12 +49,23 @@ class GateFacts(Message):
     """False: the gate does not work on the base itself, so it decides nothing."""
 
 
+class ExampleFacts(Message):
+    """The examples of a request that count, and how they went on the base commit."""
+
+    examples: list[Example] = Field(default_factory=list)
+    targets: list[str] = Field(default_factory=list)
+    """Ids of those that fail there and that the request is about."""
+    runs: TestFacts = Field(default_factory=TestFacts)
+    """How all of them went there."""
+
+
 class BaseFacts(Message):
     """All of it, kept as base.json beside survey.json."""
 
     base_commit: str
     gates: dict[str, GateFacts] = Field(default_factory=dict)
     tests: TestFacts | None = None
+    examples: ExampleFacts | None = None
 
 
 def save_facts(folder: Path, facts: BaseFacts) -> None:

@@ -14,7 +14,8 @@ from swarmd.verify.compare import Demand, base_facts, judge_tests
 from swarmd.verify.context import GateContext
 from swarmd.verify.digest import test_failure
 from swarmd.verify.evidence import clean
-from swarmd.verify.facts import BaseFacts, GateFacts, TestFacts
+from swarmd.verify.examples.run import judge_examples, run_examples
+from swarmd.verify.facts import BaseFacts, ExampleFacts, GateFacts, TestFacts
 from swarmd.verify.runners.findings import FindingsRun, new_findings, run_mypy, run_ruff
 from swarmd.verify.runners.parse import parse_failures
 from swarmd.verify.runners.suites import SuiteRun, run_suite
@@ -78,6 +79,8 @@ class Gates:
         if spec.runner in ("pytest", "unittest"):
             suite = self.suite(spec, checkout)
             return Judged(self._judged_suite(spec, suite, base.tests or TestFacts(), demand), suite)
+        if spec.runner == "examples":
+            return self._judged_examples(spec, checkout, base.examples or ExampleFacts(), demand)
         result = self._command(spec, self.context.run(checkout, spec.argv, seconds=spec.timeout_s))
         if not (result.ok or facts.ok or spec.runner == "command" or demand.must_fix):
             result = result.model_copy(update={"ok": True, "detail": "red, as it was on the base commit"})
@@ -155,18 +158,18 @@ class Gates:
         believed = suite.run.started and not suite.wrong
         ok = believed and facts.finished and not facts.failed
         detail = "; ".join(suite.wrong) if suite.wrong else "" if facts.finished else _why_unfinished(suite)
-        result = self._suite_result(
+        result = self.suite_result(
             spec, suite, ok, detail=detail, failures=[test_failure(one) for one in red[:50]]
         )
         return GateRun(result, GateFacts(ok=ok, usable=believed), facts)
 
     def _judged_suite(self, spec: GateSpec, suite: SuiteRun, base: TestFacts, demand: Demand) -> GateResult:
         judged = judge_tests(suite, base, demand)
-        return self._suite_result(
+        return self.suite_result(
             spec, suite, judged.ok, detail=judged.detail, failures=judged.failures, failure_kind=judged.kind
         )
 
-    def _suite_result(
+    def suite_result(
         self,
         spec: GateSpec,
         suite: SuiteRun,
@@ -176,6 +179,7 @@ class Gates:
         failures: list[TestFailure],
         failure_kind: FailureClass | None = None,
     ) -> GateResult:
+        """A run of tests or examples as evidence."""
         run = suite.run
         counts = GateCounts(
             collected=len(run.collected | set(run.tests)),
@@ -195,6 +199,21 @@ class Gates:
             detail=clean(detail)[:2000],
             failure_kind=failure_kind,
         )
+
+    def _judged_examples(self, spec: GateSpec, checkout: Path, facts: ExampleFacts, demand: Demand) -> Judged:
+        suite = run_examples(
+            self.context, checkout, facts.examples, tracked=self.tracked, seconds=spec.timeout_s
+        )
+        judged = judge_examples(suite, facts, demand, checkout)
+        result = self.suite_result(
+            spec,
+            suite,
+            judged.ok,
+            detail=judged.detail,
+            failures=judged.failures,
+            failure_kind=judged.kind,
+        )
+        return Judged(result, suite)
 
     # commands and npm scripts
 

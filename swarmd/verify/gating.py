@@ -26,6 +26,8 @@ class GatesRun:
     failure: Failure | None = None
     suite: SuiteRun | None = None
     """The test run, if it came to that."""
+    examples: SuiteRun | None = None
+    """The run of the examples, if it came to that."""
 
 
 def run_gates(
@@ -49,7 +51,10 @@ def run_gates(
             checkout = bench.checkout(commit, "gates")
         judged = gates.judge(spec, checkout, bench.facts, changed, demand)
         run.results.append(judged.result)
-        run.suite = judged.suite or run.suite
+        if spec.runner == "examples":
+            run.examples = judged.suite
+        else:
+            run.suite = judged.suite or run.suite
         if not judged.result.ok:
             run.failure = gate_failure(judged.result)
             break
@@ -66,7 +71,7 @@ def _hidden_modules(bench: Bench, checkout: Path, changed: Changed) -> list[str]
 
 def _needs_clean(spec: GateSpec) -> bool:
     """Whether a gate gets files that no earlier gate's code could have touched."""
-    return spec.runner in ("pytest", "unittest", "command")
+    return spec.runner in ("pytest", "unittest", "examples", "command")
 
 
 def verdict_of(bench: Bench, draft: Draft, run: GatesRun, *, held: bool = False) -> Verdict:

@@ -9,7 +9,7 @@ from swarmd.errors import SwarmdError
 from swarmd.messages import JobReport, Proposal, Verdict
 from swarmd.verify.bench import TASK_TRAILER, Bench, load_proposal
 from swarmd.verify.compare import Demand, named_by
-from swarmd.verify.demand import code_to_come, kind_of, targets
+from swarmd.verify.demand import code_to_come, example_targets, kind_of, targets
 from swarmd.verify.digest import failure
 from swarmd.verify.draft import Draft, RefusedError, draft_patch, land_tests
 from swarmd.verify.gating import run_gates, verdict_of
@@ -94,10 +94,12 @@ def _judge_code(bench: Bench, draft: Draft, tip: str) -> JudgeRecord:
     kind = kind_of(bench.job.request, bench.plan)
     base_failed = bench.facts.tests.failed if bench.facts.tests else []
     wanted = targets(bench.job.request, kind, base_failed)
+    examples = example_targets(bench.facts.examples, kind)
     final = last and bench.role == "coding"
     demand = Demand(
         green=wanted if final else frozenset(),
         files=frozenset(_files(required)),
+        examples=examples if final else frozenset(),
         must_fix=final and kind == "bugfix",
         needs_tests=kind == "test",
     )
@@ -106,7 +108,12 @@ def _judge_code(bench: Bench, draft: Draft, tip: str) -> JudgeRecord:
         passing = [path for path in optional if _all_pass(path, run.suite)]
         commit, _ = land_tests(bench, [*required, *passing], draft.commit)
     verdict = verdict_of(bench, draft, run)
-    return JudgeRecord(tip=tip, commit=commit, verdict=verdict, red=_red(wanted, run.suite))
+    return JudgeRecord(
+        tip=tip,
+        commit=commit,
+        verdict=verdict,
+        red=_red(wanted, run.suite) + _red(examples, run.examples),
+    )
 
 
 def _accepted(bench: Bench) -> tuple[list[str], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from swarmd.verify.bench import Bench, context_for
 from swarmd.verify.context import GateContext
 from swarmd.verify.demand import kind_of
 from swarmd.verify.discover import Found, Tree, discover
+from swarmd.verify.examples.prepare import Chosen, choose
+from swarmd.verify.examples.sources import collect
 from swarmd.verify.facts import BaseFacts, TestFacts, save_facts
 from swarmd.verify.gates import GateRun, Gates
+from swarmd.verify.mapping import map_project
 from swarmd.verify.protect import protected_paths
 from swarmd.workspace import PrivateRepo, Source, inspect, new_project
 
@@ -26,7 +30,7 @@ MAX_SURVEY = 32 * 1024 * 1024
 
 
 def prepare(bench: Bench) -> JobReport:
-    """Write survey.json and base.json; one that is there already is kept, so that the base stays.
+    """Write survey.json, base.json and tags.json; one that is there already is kept, so that the base stays.
 
     Raises WorkspaceError for a repository that cannot be worked on, SandboxError.
     """
@@ -78,6 +82,9 @@ def _run(bench: Bench, source: Source, repo: PrivateRepo, files: list[str], cont
         node_modules=(source.path / "node_modules").is_dir(),
         npm=shutil.which("npm") is not None,
     )
+    with contextlib.suppress(OSError):  # it only helps: without it prompts say less
+        map_project(bench, repo, source.base_commit, checkout, source.path)
+    examples, doubts = collect(bench.job.request, Tree(checkout, frozenset(files)))
     gates = Gates(context, found.test_files, frozenset(files))
     runs: list[tuple[GateSpec, GateRun]] = []
     for spec in found.gates:
@@ -85,11 +92,37 @@ def _run(bench: Bench, source: Source, repo: PrivateRepo, files: list[str], cont
             checkout = repo.checkout(source.base_commit, "base")
         runs.append((spec, gates.on_base(spec, checkout)))
     tests = next((run.tests for _, run in runs if run.tests), None)
+    chosen = Chosen()
+    if examples:
+        checkout = repo.checkout(source.base_commit, "base")
+        chosen = choose(examples, gates, checkout, timeout_s=bench.shop.settings.sandbox.gate_s)
     facts = BaseFacts(
-        base_commit=source.base_commit, gates={spec.gate: run.facts for spec, run in runs}, tests=tests
+        base_commit=source.base_commit,
+        gates={spec.gate: run.facts for spec, run in runs},
+        tests=tests,
+        examples=chosen.facts,
     )
     save_facts(bench.folder, facts)
-    return _assemble(bench, source, files, found, runs, tests or TestFacts())
+    survey = _assemble(bench, source, files, found, runs, tests or TestFacts())
+    return _with_examples(survey, chosen, doubts)
+
+
+def _with_examples(survey: Survey, chosen: Chosen, doubts: list[str]) -> Survey:
+    """``survey`` with the gate of the examples before the tests, which take longer; as evidence they come
+    last, because a failing test says more."""
+    gates, results = list(survey.gates), list(survey.base_results)
+    if chosen.spec is not None and chosen.result is not None:
+        first = [n for n, spec in enumerate(gates) if spec.runner in ("pytest", "unittest", "command")]
+        gates.insert(min(first, default=len(gates)), chosen.spec)
+        results.append(chosen.result)
+    return survey.model_copy(
+        update={
+            "gates": gates,
+            "base_results": results,
+            "warnings": [*survey.warnings, *doubts],
+            "not_verified": [*survey.not_verified, *chosen.not_verified],
+        }
+    )
 
 
 def _assemble(

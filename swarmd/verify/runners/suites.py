@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -37,16 +37,18 @@ class SuiteRun:
 def run_suite(
     context: GateContext,
     checkout: Path,
-    runner: Literal["pytest", "unittest"],
+    runner: Literal["pytest", "unittest", "examples"],
     *,
     test_files: Sequence[str],
     tracked: Collection[str],
     seconds: float,
     paths: Sequence[str] = (),
+    more: Mapping[str, object] | None = None,
 ) -> SuiteRun:
     """Run the tests in ``checkout``, which is used up by it: planted files and caches stay behind.
 
-    ``paths``: only these test files. Raises SandboxError when the sandbox cannot be set up.
+    ``paths``: only these test files. ``more``: what else the runner is told beside the key.
+    Raises SandboxError when the sandbox cannot be set up.
     """
     chosen = list(paths or test_files)
     planted = plant(checkout, chosen if runner == "pytest" else [])
@@ -55,6 +57,7 @@ def run_suite(
         "key": key.hex(),
         "planted": [file.path for file in planted],
         "paths": list(paths) if runner == "pytest" else chosen,
+        **(more or {}),
     }
     watched = _stamps(checkout, tracked)
     completed = context.run(
