@@ -184,7 +184,7 @@ def settings_file() -> str:
             parts += model_tables(section)
             continue
         if name:
-            parts.append(f"# {inspect.getdoc(section)}\n[{name}]")
+            parts.append(f"{wrap(inspect.getdoc(section) or '', '# ')}\n[{name}]")
         parts += [
             setting_lines(key, field, default_of(field))
             for key, field in section.model_fields.items()
@@ -213,6 +213,9 @@ def sections() -> Iterator[tuple[str, type[BaseModel]]]:
     for name, field in config.Settings.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield name, field.annotation
+            for inner, part in field.annotation.model_fields.items():
+                if is_table(part) and isinstance(part.annotation, type):
+                    yield f"{name}.{inner}", part.annotation
         elif name == "models":
             yield "models.<name>", config.ModelSettings
 

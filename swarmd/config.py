@@ -171,14 +171,60 @@ class TierNumbers(Section):
         return int(getattr(self, tier))
 
 
+Reaction = Literal["reask", "repair", "sample", "shrink", "escalate", "stop"]
+
+
+class ReactionSettings(Section):
+    """What follows on a failed sample, by the class of its failure. reask: another sample, told what was
+    wrong with the reply. repair: another one, shown the patch and why it failed, as often as policy.repairs
+    allows; then as sample. sample: another one that knows of nothing. shrink: another one, asked for less.
+    escalate: the next tier. stop: the task is aborted."""
+
+    format: Reaction = "reask"
+    """The reply holds no edit that can be read."""
+    nothing: Reaction = "sample"
+    """The edit changes nothing."""
+    refused: Reaction = "shrink"
+    """The edit breaks a rule: it drops what nobody asked to drop, touches other files, is too large."""
+    apply: Reaction = "reask"
+    """The patch does not apply."""
+    syntax: Reaction = "repair"
+    name: Reaction = "repair"
+    """An unknown name, import or attribute."""
+    types: Reaction = "repair"
+    """The type checker finds something new."""
+    lint: Reaction = "repair"
+    """The linter finds something new."""
+    assertion: Reaction = "repair"
+    """A test fails."""
+    missing: Reaction = "shrink"
+    """Tests that ran on the base did not run."""
+    forged: Reaction = "sample"
+    """The planted failing test did not fail, or the report was tampered with."""
+    timeout: Reaction = "sample"
+    limits: Reaction = "sample"
+    """It took too much memory or too many processes."""
+    review: Reaction = "repair"
+    """The reviewer points at a defect."""
+
+    def to(self, kind: str) -> Reaction:
+        """What follows on a failure of class ``kind``."""
+        reaction: Reaction = getattr(self, kind, "sample")
+        return reaction
+
+
 class PolicySettings(Section):
     """The attempt loop: how often, how many, when to go up a tier, when to stop."""
 
     samples: TierNumbers = TierNumbers(fast=3, deep=2, reviewer=1)
     """Most samples in one attempt."""
     attempts_per_tier: int = Field(default=2, ge=1)
+    """A tier whose attempts have all failed at their gates hands the task to the next one."""
     max_attempts: int = Field(default=5, ge=1)
     """Over all tiers; then the task is aborted."""
+    repairs: TierNumbers = TierNumbers(fast=0, deep=1, reviewer=1)
+    """Most repairs within one attempt. Models of up to 1B do not gain by them."""
+    on_failure: ReactionSettings = ReactionSettings()
     context_tokens: TierNumbers = TierNumbers(fast=1200, deep=1200, reviewer=1200)
     """Cap on a prompt. On a CPU, 1,200 tokens take half a minute to a minute to read."""
     reply_tokens: TierNumbers = TierNumbers(fast=700, deep=700, reviewer=700)
@@ -195,6 +241,16 @@ class PolicySettings(Section):
     """A failed patch over more files goes to the deep tier at once."""
     escalate_lines: int = Field(default=200, ge=1)
     """A failed patch over more changed lines goes to the deep tier at once."""
+    reviewer_lines: int = Field(default=120, ge=1)
+    """A failed patch of the deep tier over more changed lines goes to the reviewer tier at once."""
+    escalate_types: int = Field(default=2, ge=1)
+    """After so many samples in a row with new type errors the next tier takes over."""
+    escalate_unclear: int = Field(default=2, ge=1)
+    """After so many failures of the deep tier in a row that do not tell what is wrong (timeout, limits,
+    missing, forged) the reviewer tier takes over."""
+    minimal_repair: int = Field(default=1, ge=0)
+    """The reviewer tier is given the deep tier's best patch to repair when at most so many of its tests
+    failed; else it begins afresh."""
 
 
 class SandboxSettings(Section):

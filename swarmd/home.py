@@ -126,6 +126,11 @@ class Home:
         return self.root / "workspaces"
 
     @cached_property
+    def cache(self) -> Path:
+        """What can be made again: it may be removed at any time."""
+        return self.root / "cache"
+
+    @cached_property
     def lock_file(self) -> Path:
         return self.root / ".swarmd.lock"
 

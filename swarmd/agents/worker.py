@@ -17,6 +17,7 @@ from typing import Any
 
 from swarmd import durable
 from swarmd.agents import spec
+from swarmd.agents.recorder import Recorder
 from swarmd.agents.roles import RoleContext
 from swarmd.bus.channel import Channel, ChannelClosedError
 from swarmd.config import Settings
@@ -86,6 +87,7 @@ class Agent:
         self._progress = 0
         self._last_beat = 0.0
         self._usage = Usage()
+        self._recorder = Recorder()
 
     def serve(self, confinement: str) -> None:
         """Say READY, then work on orders until the master says stop or goes away."""
@@ -111,7 +113,7 @@ class Agent:
 
     def _work(self, file: str) -> None:
         order = load(Order, durable.read_regular(self._orders / file, MAX_ORDER))
-        self._usage = Usage()
+        self._usage, self._recorder = Usage(), Recorder()
         self._beat(f"attempt {order.attempt}.{order.sample}")
         proposal = self._run_role(order).model_copy(
             update={
@@ -120,6 +122,7 @@ class Agent:
                 "packet_id": order.packet.packet_id,
                 "epoch": order.epoch,
                 "usage": self._usage,
+                "calls": self._recorder.calls,
             }
         )
         name = f"{order.order_id}.json"
@@ -146,6 +149,9 @@ class Agent:
             order=order,
             agent_type=self._type,
             ask=lambda call: self._ask(order, call),
+            measure=lambda call: self._broker.count(
+                self._addressed(order, call), on_wait=lambda: self._wait("counts tokens")
+            ),
             beat=self._beat,
             snapshot=Path(order.snapshot),
         )
@@ -172,9 +178,21 @@ class Agent:
         )
 
     def _ask(self, order: Order, call: ChatCall) -> ChatReply:
-        """Ask the broker for ``order``: who asks and for what is set here, not by the role."""
+        """Ask the broker for ``order``."""
+        call = self._addressed(order, call)
+        try:
+            reply = self._broker.chat(call, on_wait=lambda: self._wait(f"model: {call.purpose}"))
+        except ModelError as error:
+            self._recorder.add(call, None, f"{error.code}: {error.message}")
+            raise
+        self._recorder.add(call, reply)
+        self._usage += reply.usage
+        return reply
+
+    def _addressed(self, order: Order, call: ChatCall) -> ChatCall:
+        """``call`` with who asks and for what: that is set here, not by the role."""
         packet = order.packet
-        call = call.model_copy(
+        return call.model_copy(
             update={
                 "request_id": packet.request_id,
                 "task_id": packet.task_id,
@@ -183,9 +201,6 @@ class Agent:
                 "privacy": order.privacy,
             }
         )
-        reply = self._broker.chat(call, on_wait=lambda: self._wait(f"model: {call.purpose}"))
-        self._usage += reply.usage
-        return reply
 
     def _wait(self, doing: str) -> None:
         """While a model thinks: stay alive for the master, and hear what it says."""

@@ -74,7 +74,16 @@ SERVICE = LazyGroup(
         "status": ("swarmd.cli.service_status:status", "Show the service's state."),
     },
 )
-GROUPS = {group.name: group for group in (TASK, AGENT, MODEL, BUS, AUDIT, CONFIG, SERVICE) if group.name}
+BENCH = LazyGroup(
+    "bench",
+    help="Measure how many coding problems are solved.",
+    members={
+        "solve": ("swarmd.cli.bench_solve:solve", "Have a runner solve problems, judged by hidden cases."),
+        "report": ("swarmd.cli.bench_report:report", "Show and compare what was found."),
+    },
+)
+ALL = (TASK, AGENT, MODEL, BENCH, BUS, AUDIT, CONFIG, SERVICE)
+GROUPS = {group.name: group for group in ALL if group.name}
 
 
 class Root(LazyGroup):
@@ -103,7 +112,7 @@ root = Root(
         **{
             name: ("", group.help or "")
             for name, group in GROUPS.items()
-            if name in ("bus", "audit", "config", "service")
+            if name in ("bench", "bus", "audit", "config", "service")
         },
         "doctor": ("swarmd.cli.doctor:doctor", "Check this installation, and say what mends it."),
     },

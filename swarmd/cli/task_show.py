@@ -16,8 +16,9 @@ from swarmd.cli.groups import Command
 from swarmd.cli.known import known_request
 from swarmd.cli.progress import Progress, progress_of
 from swarmd.cli.request_text import paint_state, progress_lines, result_lines
+from swarmd.cli.task_prompt import Choice, show_prompts
 from swarmd.client import RequestState
-from swarmd.errors import SwarmdError
+from swarmd.errors import SwarmdError, UsageError
 
 __all__ = ["show"]
 
@@ -25,15 +26,35 @@ __all__ = ["show"]
 @click.command(cls=Command)
 @click.argument("request_id", metavar="ID")
 @click.option("--diff", is_flag=True, help="Print the patch instead.")
+@click.option("--prompt", is_flag=True, help="Print what the last sample asked its model, and the reply.")
+@click.option("--task", metavar="TASK", help="With --prompt: of this task, such as task-001.")
+@click.option("--attempt", type=click.IntRange(min=1), help="With --prompt: of this attempt.")
+@click.option("--sample", type=click.IntRange(min=1), help="With --prompt: this sample of the attempts.")
 @pass_context
-def show(context: Context, request_id: str, diff: bool) -> int:
+def show(
+    context: Context,
+    request_id: str,
+    diff: bool,
+    prompt: bool,
+    task: str | None,
+    attempt: int | None,
+    sample: int | None,
+) -> int:
     """Show one request: its tasks, their attempts and gates, what it used, and where the result is.
+
+    With --prompt: what was asked, word by word, and what came back. --task, --attempt and --sample choose
+    among the samples; all that fit are printed.
 
     Exit status 8 when --diff finds no patch because the request has not ended yet.
     """
     home, output = context.existing_home(), context.output
     state = known_request(home, request_id)
     folder = outbox.find_done(home, request_id)
+    choice = Choice(task, attempt, sample)
+    if not (prompt or choice.is_open):
+        raise UsageError("--task, --attempt and --sample choose among prompts", hint="Add --prompt.")
+    if prompt:
+        return show_prompts(context, state, folder or home.request_folder(request_id), choice)
     if diff:
         return _show_diff(context, state, folder)
     progress = progress_of(home, [] if state.result else [request_id]).get(request_id, Progress())

@@ -6,28 +6,37 @@ attempt share all of it, so that an engine reads it once.
 
 When it does not fit, parts shrink or go in this order, until it does:
 
-1.  the knowledge pattern
-2.  the skill page
-3.  signatures of other files
-4.  the user's own words, to a few lines, when the planner has put the task shorter
-5.  signatures of the neighbours in the file: to those that the target uses, then none
-6.  a long task: to its ends; the failing test's code: to its ends, then none
-7.  the last attempt's patch
-8.  the failing test's output and the last failure: to a few lines, then none
-9.  the file: to the symbols that are to change
+1.  the map of the project: to half of it, then none
+2.  the project's conventions: to a few lines, then none
+3.  the knowledge pattern
+4.  the skill page
+5.  signatures of other files
+6.  the user's own words, to a few lines, when the planner has put the task shorter
+7.  signatures of the neighbours in the file: to those that the target uses, then none
+8.  a long task: to its ends; the failing test's code: to its ends, then none
+9.  the last attempt's patch
+10. the failing test's output and the last failure: to a few lines, then none
+11. the file: to the symbols that are to change
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from swarmd.coding.failure import FormatError
 from swarmd.coding.tokens import estimate_messages
 from swarmd.messages import ChatMessage
 
-__all__ = ["Part", "Prompt", "compose", "fence", "shorten", "strip_comments"]
+__all__ = ["Count", "Part", "Prompt", "compose", "fence", "shorten", "strip_comments"]
+
+Count = Callable[[Sequence[ChatMessage]], int | None]
+"""How many tokens a prompt has; None: nobody can tell."""
+
+SURELY_FITS, MAY_FIT = 0.85, 1.5
+"""Estimates, as shares of the budget, between which the engine is asked. On this project's own files
+Qwen2.5-Coder's tokenizer counts 0.72 to 0.95 of what is estimated (5 % to 95 %), and never over 1.1."""
 
 _COMMENT = re.compile(r"<!--.*?-->\s*", re.DOTALL)
 
@@ -51,26 +60,27 @@ class Prompt:
 
     messages: list[ChatMessage]
     tokens: int
-    """Estimated, on the safe side."""
+    """Counted, or estimated on the safe side."""
     reduced: tuple[str, ...] = ()
     """Names of the parts that are not whole."""
 
 
-def compose(system: str, parts: Sequence[Part], budget: int) -> Prompt:
-    """The prompt of ``system`` and ``parts``, of at most ``budget`` tokens.
+def compose(system: str, parts: Sequence[Part], budget: int, count: Count | None = None) -> Prompt:
+    """The prompt of ``system`` and ``parts``, of at most ``budget`` tokens: by ``count``, the engine's own
+    tokenizer, where that can tell and the estimate leaves it open.
 
     Raises FormatError when it does not fit even when all that may go is gone.
     """
     reduced: dict[str, None] = {}
     current = list(parts)
     for step in _steps(parts):
-        prompt = _prompt(system, current, tuple(reduced))
+        prompt = _measured(_prompt(system, current, tuple(reduced)), budget, count)
         if prompt.tokens <= budget:
             return prompt
         index, text = step
         current[index] = replace(current[index], text=text)
         reduced[current[index].name] = None
-    prompt = _prompt(system, current, tuple(reduced))
+    prompt = _measured(_prompt(system, current, tuple(reduced)), budget, count)
     if prompt.tokens <= budget:
         return prompt
     largest = max(current, key=lambda part: len(part.text))
@@ -78,6 +88,14 @@ def compose(system: str, parts: Sequence[Part], budget: int) -> Prompt:
         f"The prompt needs {prompt.tokens} tokens and may have {budget}: {largest.name} is too large."
         " Name the function to change, or raise policy.context_tokens."
     )
+
+
+def _measured(prompt: Prompt, budget: int, count: Count | None) -> Prompt:
+    """``prompt`` with its true size, where the estimate is too near to ``budget`` to decide."""
+    if count is None or not SURELY_FITS * budget < prompt.tokens <= MAY_FIT * budget:
+        return prompt
+    tokens = count(prompt.messages)
+    return prompt if tokens is None else replace(prompt, tokens=tokens)
 
 
 def _steps(parts: Sequence[Part]) -> Iterator[tuple[int, str]]:

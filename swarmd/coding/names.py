@@ -6,6 +6,7 @@ import re
 from pathlib import PurePosixPath
 
 from swarmd.coding import symbols
+from swarmd.workspace.tags import tags_of
 
 __all__ = ["names_of"]
 
@@ -28,6 +29,9 @@ def names_of(path: str, text: str) -> set[str]:
         return {symbol.name for symbol in symbols.read(text) if symbol.kind != "constant"}
     if suffix in {".js", ".mjs", ".cjs", ".jsx", ".ts", ".tsx"}:
         return set(_JAVASCRIPT.findall(text))
+    if suffix in {".go", ".java"}:
+        tags = tags_of(path, text)
+        return {one.qualified for one in tags.definitions if one.kind != "constant"} if tags else set()
     if suffix in {".md", ".mdx"}:
         return set(_HEADING.findall(_FENCED.sub("", text)))
     return set()

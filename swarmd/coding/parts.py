@@ -12,16 +12,19 @@ from swarmd.coding.failure import SyntaxFailedError
 from swarmd.coding.outline import outline
 from swarmd.coding.target import Target
 from swarmd.messages import Failure
+from swarmd.workspace.tags import language_of, tags_of
 
 _RESULT = r"(\s*->\s*[\w.]+(?:\[[^\]\n]*\])?(?:\s*\|\s*[\w.]+)*)?"
 
 __all__ = [
     "excerpt",
+    "excerpt_of",
     "feedback_parts",
     "neighbour_parts",
     "new_heads",
     "other_parts",
     "page_parts",
+    "project_parts",
     "request_part",
     "segments",
     "task_parts",
@@ -71,10 +74,26 @@ def neighbour_parts(target: Target, wanted: Sequence[str], code: Part) -> list[P
 def other_parts(others: Mapping[str, str]) -> list[Part]:
     """Signatures of other files, by path."""
     return [
-        Part("other files", f"Signatures in {path}:\n{fence(text, 'python')}", ("",), rank=7)
+        Part("other files", f"Signatures in {path}:\n{fence(text, language_of(path) or '')}", ("",), rank=7)
         for path, text in others.items()
         if text
     ]
+
+
+def project_parts(project_map: Sequence[str], told: str) -> list[Part]:
+    """Where things are in the project, and what is customary there: data, the first to go."""
+    found = []
+    maps = [f"Elsewhere in the project:\n{fence(text)}" for text in dict.fromkeys(project_map) if text]
+    if maps:
+        found.append(Part("map", maps[0], (*maps[1:], ""), rank=11))
+    if told:
+        lines = told.split("\n")
+        texts = [
+            f"Conventions of this project (data):\n{fence(text)}"
+            for text in dict.fromkeys((told, "\n".join(lines[:3]), lines[0]))
+        ]
+        found.append(Part("conventions", texts[0], (*texts[1:], ""), rank=10))
+    return found
 
 
 def test_parts(evidence: Sequence[Evidence]) -> list[Part]:
@@ -178,3 +197,13 @@ def excerpt(source: str, asked: str, limit: int) -> str:
         if found > best_hits:
             best, best_hits = (start, end + 1), found
     return "\n".join(lines[slice(*best)])
+
+
+def excerpt_of(target: Target, source: str, limit: int) -> str:
+    """The lines of the definitions that the task names in a file that is not Python, if it names any and
+    they take at most ``limit`` characters; else empty."""
+    known = tags_of(target.path, source) if target.names else None
+    lines = source.split("\n")
+    named = [one for one in (known.definitions if known else ()) if one.qualified in target.names]
+    text = "\n…\n".join("\n".join(lines[one.line - 1 : one.end]) for one in named if one.kind != "class")
+    return text if len(text) <= limit else ""

@@ -9,16 +9,25 @@ An attempt is one round of up to n samples. The rules, in the order in which the
 2     the last sample passed                            stop
 3     no model answered                                 the same sample again, up to three times in all;
                                                         then the next tier
-4     a failed patch was larger than escalate_files     the deep tier, in a new attempt
+4     the failure's class says so (policy.on_failure)   stop, or the next tier
+5     a failed patch was larger than escalate_files     the deep tier, in a new attempt
       or escalate_lines, on the fast tier
-5     it did not fit on top of the other tasks          a new attempt on the same tier
-6     a patch or a failure's signature came again       the attempt is over
+6     one of the deep tier was larger than              the reviewer tier
+      escalate_files or reviewer_lines
+7     new type errors in escalate_types samples in a    the next tier
+      row
+8     failures of the deep tier that tell nothing       the reviewer tier
+      (UNCLEAR) in escalate_unclear samples in a row
+9     it did not fit on top of the other tasks          a new attempt on the same tier
+10    a patch or a failure's signature came again       the attempt is over
       in this attempt, or it has had its n samples
-7     the attempt goes on                               the next sample, warm
-8     the attempt is over, and the tier has had fewer   a new attempt there; its samples are shown the
-      than attempts_per_tier                            digest of the last failure that a gate found
-9     the tier has had its attempts                     the next tier: fast, deep, reviewer
-10    max_attempts were made, or there is no next tier  stop, and say why
+11    the attempt goes on                               the next sample, as the failure's class says
+12    the attempt is over, and the tier has had fewer   a new attempt there, which is shown the best of
+      than attempts_per_tier                            what failed before
+13    the tier has had its attempts: a gate failed      the next tier: fast, deep, reviewer. It begins
+      twice                                             afresh, unless the best of deep's patches needs
+                                                        a minimal repair: then with that
+14    max_attempts were made, or there is no next tier  stop, and say why
 ====  ================================================  ==============================================
 
 The first sample of an attempt is drawn at temperature 0, the others warmer each, because another
@@ -27,21 +36,25 @@ sample is what helps models of up to 3B most: more than their own repairs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from swarmd.config import PolicySettings
-from swarmd.messages import Failure, Outcome, Tier
+from swarmd.config import PolicySettings, Reaction
+from swarmd.messages import Failure, Outcome, Tier, Way
 
-__all__ = ["MODEL_TRIES", "TIERS", "Stop", "Try", "next_step", "temperature"]
+__all__ = ["MODEL_TRIES", "TIERS", "UNCLEAR", "Stop", "Try", "next_step", "temperature"]
 
 TIERS: tuple[Tier, ...] = ("fast", "deep", "reviewer")
 """From the cheapest to the last."""
 MODEL_TRIES = 3
 """How often one sample is asked for when no model answers."""
+UNCLEAR = frozenset({"timeout", "limits", "missing", "forged"})
+"""Classes of failures that do not tell what is wrong with the code."""
 
 _WARM, _WARMER = 0.7, 0.8
-_NEVER_JUDGED = frozenset({"format", "nothing"})
+_NEVER_JUDGED = frozenset({"format", "nothing", "model"})
+_WAYS: dict[Reaction, Way] = {"repair": "repair", "reask": "reask", "shrink": "shrink"}
 
 
 @dataclass(frozen=True)
@@ -52,9 +65,13 @@ class Try:
     sample: int
     tier: Tier
     temperature: float
-    repair: bool = False
-    """True when the sample is shown why the last attempt on this tier failed."""
+    way: Way = "sample"
+    """How it is asked for; what is no plain sample is shown the ``feedback``."""
     feedback: Failure | None = None
+    repairs: tuple[int, int] | None = None
+    """The attempt and sample whose patch is to be repaired."""
+    why: str = ""
+    """Why it is not simply the next one, for people."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +80,38 @@ class Stop:
 
     reason: str
     """For people."""
+
+
+@dataclass(frozen=True)
+class _History:
+    """All samples of a task, oldest first; at least one."""
+
+    outcomes: Sequence[Outcome]
+    start: Tier
+    policy: PolicySettings
+
+    @cached_property
+    def last(self) -> Outcome:
+        return self.outcomes[-1]
+
+    @cached_property
+    def kind(self) -> str | None:
+        return _kind(self.last)
+
+    @cached_property
+    def attempt(self) -> list[Outcome]:
+        """The samples of the last attempt."""
+        return [outcome for outcome in self.outcomes if outcome.attempt == self.last.attempt]
+
+    @cached_property
+    def tier(self) -> list[Outcome]:
+        """The samples of the last tier."""
+        return [outcome for outcome in self.outcomes if outcome.tier == self.last.tier]
+
+    @property
+    def reaction(self) -> Reaction:
+        """What the class of the last failure asks for."""
+        return self.policy.on_failure.to(self.last.failure.kind) if self.last.failure else "sample"
 
 
 def temperature(sample: int) -> float:
@@ -74,22 +123,113 @@ def next_step(history: Sequence[Outcome], start: Tier, policy: PolicySettings) -
     """What follows on ``history``, which holds every sample of the task, oldest first."""
     if not history:
         return Try(1, 1, start, temperature(1))
-    last = history[-1]
-    if last.ok:
-        return Stop("it passed its gates")
-    this = [outcome for outcome in history if outcome.attempt == last.attempt]
-    if _kind(last) == "model":
-        if _unanswered(history) < MODEL_TRIES:
-            return _sample(history, last.attempt, last.sample, last.tier)
-        return _go_up(history, policy)
-    if last.tier == "fast" and _too_large(last, policy):
-        return _go_up(history, policy)
-    if _kind(last) != "conflict" and not _repeats(this) and last.sample < policy.samples.of(last.tier):
-        return _sample(history, last.attempt, last.sample + 1, last.tier)
-    attempts_here = {outcome.attempt for outcome in history if outcome.tier == last.tier}
-    if len(attempts_here) >= policy.attempts_per_tier:
-        return _go_up(history, policy)
-    return _new_attempt(history, last.tier, policy)
+    known = _History(history, start, policy)
+    steps = (rule(known) for rule in _RULES)
+    return next((step for step in steps if step is not None), None) or _attempt_is_over(known)
+
+
+# --- the rules, by their numbers above ---------------------------------------------------------------
+
+
+def _passed(known: _History) -> Stop | None:  # 2
+    return Stop("it passed its gates") if known.last.ok else None
+
+
+def _no_model(known: _History) -> Try | Stop | None:  # 3
+    if known.kind != "model":
+        return None
+    tries = _unanswered(known.outcomes)
+    if tries < MODEL_TRIES:
+        return next_step(known.outcomes[:-tries], known.start, known.policy)
+    return _go_up(known, "no model answered")
+
+
+def _as_the_class_says(known: _History) -> Try | Stop | None:  # 4
+    if known.reaction == "stop":
+        return Stop(f"a failure of the class {known.kind} ends the task; {_last_words(known)}")
+    return _go_up(known, f"a failure of the class {known.kind}") if known.reaction == "escalate" else None
+
+
+def _too_large(known: _History) -> Try | Stop | None:  # 5, 6
+    last, policy = known.last, known.policy
+    most = {"fast": policy.escalate_lines, "deep": policy.reviewer_lines}.get(last.tier)
+    if most is None or (last.diff_files <= policy.escalate_files and last.diff_lines <= most):
+        return None
+    return _go_up(known, f"the patch changes {last.diff_lines} lines in {last.diff_files} files")
+
+
+def _types_persist(known: _History) -> Try | Stop | None:  # 7
+    count = known.policy.escalate_types
+    if known.last.tier == TIERS[-1] or _in_a_row(known.tier, {"types"}) < count:
+        return None
+    return _go_up(known, f"type errors persist in {count} samples")
+
+
+def _stays_unclear(known: _History) -> Try | Stop | None:  # 8
+    count = known.policy.escalate_unclear
+    if known.last.tier != "deep" or _in_a_row(known.tier, UNCLEAR) < count:
+        return None
+    return _go_up(known, f"{count} failures do not tell what is wrong")
+
+
+def _conflicts(known: _History) -> Try | Stop | None:  # 9
+    return _attempt_is_over(known) if known.kind == "conflict" else None
+
+
+def _goes_on(known: _History) -> Try | None:  # 10, 11
+    last = known.last
+    if _repeats(known.attempt) or last.sample >= known.policy.samples.of(last.tier):
+        return None
+    reaction = known.reaction
+    if reaction == "repair" and _repairs_made(known) >= known.policy.repairs.of(last.tier):
+        reaction = "sample"
+    sample, way = last.sample + 1, _WAYS.get(reaction)
+    if way is None:
+        return _sample(known, last.attempt, sample)
+    shown = (last.attempt, last.sample) if way == "repair" else None
+    return Try(last.attempt, sample, last.tier, temperature(sample), way, last.failure, shown)
+
+
+_RULES: tuple[Callable[[_History], Try | Stop | None], ...] = (
+    _passed,
+    _no_model,
+    _as_the_class_says,
+    _too_large,
+    _types_persist,
+    _stays_unclear,
+    _conflicts,
+    _goes_on,
+)
+
+
+def _attempt_is_over(known: _History) -> Try | Stop:  # 12, 13
+    attempts_here = {outcome.attempt for outcome in known.tier}
+    if len(attempts_here) < known.policy.attempts_per_tier:
+        return _new_attempt(known, known.last.tier)
+    gates = {outcome.failure.gate for outcome in known.tier if outcome.failure} - {None}
+    return _go_up(known, f"{', '.join(sorted(map(str, gates)) or ['it'])} failed {len(attempts_here)} times")
+
+
+def _go_up(known: _History, why: str) -> Try | Stop:
+    """A fresh attempt on the next tier: what a smaller model got wrong is no lesson for a larger one."""
+    tier = known.last.tier
+    if tier == TIERS[-1]:
+        return Stop(f"every tier up to {tier} failed; {_last_words(known)}")
+    return _new_attempt(known, TIERS[TIERS.index(tier) + 1], why)
+
+
+def _new_attempt(known: _History, tier: Tier, why: str = "") -> Try | Stop:
+    attempt = known.last.attempt + 1
+    if attempt > known.policy.max_attempts:
+        return Stop(f"all {known.policy.max_attempts} attempts failed; {_last_words(known)}")
+    if tier == "reviewer" and known.last.tier == "deep":
+        best = _best(known.tier)
+        if best is not None and 0 < best.red <= known.policy.minimal_repair:
+            return _repair(attempt, tier, best, f"{why}; a minimal repair may be enough")
+    return _sample(known, attempt, 1, tier, why)
+
+
+# --- what the rules look at --------------------------------------------------------------------------
 
 
 def _kind(outcome: Outcome) -> str | None:
@@ -107,8 +247,10 @@ def _unanswered(history: Sequence[Outcome]) -> int:
     return count
 
 
-def _too_large(outcome: Outcome, policy: PolicySettings) -> bool:
-    return outcome.diff_files > policy.escalate_files or outcome.diff_lines > policy.escalate_lines
+def _in_a_row(outcomes: Sequence[Outcome], kinds: set[str] | frozenset[str]) -> int:
+    """How many at the end of ``outcomes`` failed with one of ``kinds``."""
+    others = (index for index, outcome in enumerate(reversed(outcomes)) if _kind(outcome) not in kinds)
+    return next(others, len(outcomes))
 
 
 def _repeats(attempt: Sequence[Outcome]) -> bool:
@@ -120,36 +262,42 @@ def _repeats(attempt: Sequence[Outcome]) -> bool:
     return last.patch_sha256 in patches or again
 
 
-def _sample(history: Sequence[Outcome], attempt: int, sample: int, tier: Tier) -> Try:
-    feedback = _feedback(history, attempt, tier)
-    return Try(attempt, sample, tier, temperature(sample), feedback is not None, feedback)
+def _repairs_made(known: _History) -> int:
+    """How many samples of this attempt were repairs: each follows a failure that asks for one."""
+    *before, _ = known.attempt
+    asked = [o for o in before if o.failure and known.policy.on_failure.to(o.failure.kind) == "repair"]
+    return min(len(asked), known.policy.repairs.of(known.last.tier))
 
 
-def _new_attempt(history: Sequence[Outcome], tier: Tier, policy: PolicySettings) -> Try | Stop:
-    attempt = history[-1].attempt + 1
-    if attempt > policy.max_attempts:
-        return Stop(f"all {policy.max_attempts} attempts failed; {_last_words(history)}")
-    return _sample(history, attempt, 1, tier)
+def _best(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """The failed sample that came nearest: judged at all, then with the fewest red tests, then the last."""
+    failed = [outcome for outcome in outcomes if outcome.failure and _kind(outcome) != "model"]
+    judged = [outcome for outcome in failed if _kind(outcome) not in _NEVER_JUDGED]
+    counted = [outcome for outcome in judged if outcome.red]
+    return min(reversed(counted), key=lambda outcome: outcome.red) if counted else _last_of(judged or failed)
 
 
-def _go_up(history: Sequence[Outcome], policy: PolicySettings) -> Try | Stop:
-    """A fresh attempt on the next tier: what a smaller model got wrong is no lesson for a larger one."""
-    tier = history[-1].tier
-    if tier == TIERS[-1]:
-        return Stop(f"every tier up to {tier} failed; {_last_words(history)}")
-    return _new_attempt(history, TIERS[TIERS.index(tier) + 1], policy)
+def _last_of(outcomes: Sequence[Outcome]) -> Outcome | None:
+    return outcomes[-1] if outcomes else None
 
 
-def _feedback(history: Sequence[Outcome], attempt: int, tier: Tier) -> Failure | None:
-    """The last failure of the earlier attempts on ``tier``; one that a gate found says most."""
-    earlier = [outcome for outcome in history if outcome.attempt < attempt and outcome.tier == tier]
-    failures = [outcome.failure for outcome in earlier if outcome.failure and _kind(outcome) != "model"]
-    judged = [failure for failure in failures if failure.kind not in _NEVER_JUDGED]
-    return next(reversed(judged or failures), None)
+def _sample(known: _History, attempt: int, sample: int, tier: Tier | None = None, why: str = "") -> Try:
+    """A sample that is shown the best of what earlier attempts on its tier gave, if there were any."""
+    tier = tier or known.last.tier
+    earlier = [o for o in known.outcomes if o.attempt < attempt and o.tier == tier]
+    best = _best(earlier)
+    if best is None:
+        return Try(attempt, sample, tier, temperature(sample), why=why)
+    return _repair(attempt, tier, best, why, sample)
 
 
-def _last_words(history: Sequence[Outcome]) -> str:
-    failure = history[-1].failure
+def _repair(attempt: int, tier: Tier, best: Outcome, why: str, sample: int = 1) -> Try:
+    shown = (best.attempt, best.sample)
+    return Try(attempt, sample, tier, temperature(sample), "repair", best.failure, shown, why)
+
+
+def _last_words(known: _History) -> str:
+    failure = known.last.failure
     if failure is None:
         return "the last one gave no reason"
     where = f" in {failure.gate}" if failure.gate else ""

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from swarmd.coding import parts, symbols
-from swarmd.coding.context import Part, Prompt, compose, fence
+from swarmd.coding.context import Count, Part, Prompt, compose, fence
 from swarmd.coding.edits import Edit, Form
 from swarmd.coding.evidence import Evidence
 from swarmd.coding.failure import SyntaxFailedError
@@ -17,7 +17,8 @@ from swarmd.coding.merge import Scope
 from swarmd.coding.outline import outline
 from swarmd.coding.target import Target
 from swarmd.coding.tokens import estimate
-from swarmd.messages import Failure, Tier
+from swarmd.messages import Failure, Tier, Way
+from swarmd.workspace.tags import language_of
 
 __all__ = [
     "Brief",
@@ -53,6 +54,7 @@ class Task:
     user_request: str
     target: Target
     tier: Tier = "fast"
+    asked: Way = "sample"
     evidence: Sequence[Evidence] = ()
     feedback: Failure | None = None
     previous_patch: str | None = None
@@ -60,6 +62,15 @@ class Task:
     skill: str = ""
     others: dict[str, str] = field(default_factory=dict)
     """Outlines of other files that matter, by path."""
+    project_map: tuple[str, ...] = ()
+    """The project's files and heads that matter, and then less of them."""
+    conventions: str = ""
+    """What the project asks of its code, in a few lines."""
+
+    def symbols_for(self, sample: int) -> tuple[str, ...]:
+        """What sample number ``sample`` rewrites: only the first of it when less is asked for."""
+        wanted = self.target.symbols_for(sample)
+        return wanted[:1] if self.asked == "shrink" else wanted
 
     @property
     def words(self) -> str:
@@ -78,8 +89,11 @@ class Brief:
 def framing(task: Task, sample: int) -> Framing:
     """How sample number ``sample`` is asked: samples that are asked alike fail alike.
 
-    The last tier is often the same model as the one before, so it is asked in another way.
+    The last tier is often the same model as the one before, so it is asked in another way. What is told
+    what was wrong with the last reply is asked directly: that is new enough.
     """
+    if task.asked in ("reask", "shrink"):
+        return "direct"
     if sample == 2 and len(task.target.choices) == 1 and can_hide_bodies(task, sample):
         return "anew"
     return "explain" if sample > 2 or task.tier == "reviewer" else "direct"
@@ -97,15 +111,22 @@ def ways(task: Task, sample: int) -> list[Framing]:
 
 
 def build(
-    system: str, task: Task, sample: int, *, budget: int, reply: int, way: Framing | None = None
+    system: str,
+    task: Task,
+    sample: int,
+    *,
+    budget: int,
+    reply: int,
+    way: Framing | None = None,
+    count: Count | None = None,
 ) -> Brief:
-    """The prompt for sample number ``sample``, of at most ``budget`` tokens, for a reply of at most
-    ``reply``; asked in the ``way`` given, else in the sample's own.
+    """The prompt for sample number ``sample``, of at most ``budget`` tokens (see ``compose`` for
+    ``count``), for a reply of at most ``reply``; asked in the ``way`` given, else in the sample's own.
 
     Raises FormatError when nothing useful fits.
     """
     way = way or framing(task, sample)
-    target, wanted = task.target, task.target.symbols_for(sample)
+    target, wanted = task.target, task.symbols_for(sample)
     form = _form(target, wanted, reply)
     replaces = frozenset(wanted) if wanted or target.adds else None
     scope = Scope(replaces if form == "symbol" else None, frozenset(target.adds), task.words)
@@ -114,13 +135,14 @@ def build(
         *parts.task_parts(task.action, task.user_request),
         code,
         *parts.neighbour_parts(target, wanted, code),
+        *parts.project_parts(task.project_map, task.conventions),
         *parts.other_parts(task.others),
         *parts.test_parts(task.evidence),
         *parts.feedback_parts(task.feedback, task.previous_patch),
         *parts.page_parts(task.skill, task.pattern),
         Part("instruction", _instruction(task, wanted, form, way)),
     ]
-    return Brief(compose(system, chosen, budget), Edit(target.path, target.source, form, scope))
+    return Brief(compose(system, chosen, budget, count), Edit(target.path, target.source, form, scope))
 
 
 def _form(target: Target, wanted: Sequence[str], reply: int) -> Form:
@@ -143,7 +165,7 @@ def _is_python(path: str) -> bool:
 
 
 def _language(path: str) -> str:
-    return _LANGUAGES.get(PurePosixPath(path).suffix.lower(), "")
+    return _LANGUAGES.get(PurePosixPath(path).suffix.lower(), "") or language_of(path) or ""
 
 
 def _code_part(task: Task, wanted: Sequence[str], form: Form, budget: int) -> Part:
@@ -166,7 +188,8 @@ def _code_part(task: Task, wanted: Sequence[str], form: Form, budget: int) -> Pa
         smaller = f"Signatures in {target.path}:\n{fence(outline(source), 'python')}"
         return Part("file", whole, (smaller,), rank=1)
     if form == "replace":
-        part = parts.excerpt(source, task.words, int(budget * EXCERPT_CHARS))
+        limit = int(budget * EXCERPT_CHARS)
+        part = parts.excerpt_of(target, source, limit) or parts.excerpt(source, task.words, limit)
         text = f"Part of {target.path}:\n{fence(part, _language(target.path))}"
         return Part("file", whole, (text,), rank=1)
     return Part("file", whole)
@@ -175,7 +198,7 @@ def _code_part(task: Task, wanted: Sequence[str], form: Form, budget: int) -> Pa
 def can_hide_bodies(task: Task, sample: int) -> bool:
     """True when what is to be rewritten is small, and a failing test says what it must do."""
     target = task.target
-    wanted = target.symbols_for(sample)
+    wanted = task.symbols_for(sample)
     if len(wanted) != 1 or target.source is None or not _is_python(target.path):
         return False
     known = [symbol for symbol in symbols.read(target.source.replace("\r\n", "\n")) if symbol.name in wanted]

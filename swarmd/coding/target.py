@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -16,10 +16,12 @@ from swarmd.coding import imports, symbols
 from swarmd.coding.evidence import Evidence
 from swarmd.coding.failure import SyntaxFailedError
 from swarmd.coding.modules import file_of, is_test
+from swarmd.coding.repomap import focus_on, rank
 from swarmd.coding.snapshot import Snapshot
 from swarmd.coding.symbols import Symbol
 from swarmd.coding.words import EVERYDAY, code_words, new_names, stands_in
 from swarmd.messages import Survey
+from swarmd.workspace.tags import Definition, Tags
 
 __all__ = ["MAX_FILES", "Target", "choose"]
 
@@ -27,6 +29,8 @@ MAX_FILES = 3
 """Most files that one sample edits, each with a call of its own."""
 MAX_READ = 60
 """Most files that are searched when a packet owns none."""
+MAX_MAPPED = 20
+"""Most of them that are searched because of their place in the project's map."""
 MAX_TOGETHER = 3
 """Most symbols that one reply is asked to rewrite."""
 
@@ -48,6 +52,8 @@ class Target:
     adds: tuple[str, ...] = ()
     """Symbols to add, by qualified name."""
     score: float = 0.0
+    names: tuple[str, ...] = ()
+    """Definitions that the task names, by qualified name, in a file that is not Python."""
 
     def symbols_for(self, sample: int) -> tuple[str, ...]:
         """What sample number ``sample`` (from 1) rewrites: when it is not sure, samples try others."""
@@ -61,6 +67,8 @@ class _File:
     path: str
     source: str | None
     known: list[Symbol] = field(default_factory=list)
+    defined: tuple[Definition, ...] = ()
+    """What a file in another language than Python defines."""
     imported: frozenset[str] = frozenset()
     scores: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     named: list[str] = field(default_factory=list)
@@ -71,29 +79,60 @@ class _File:
 
 
 def choose(
-    owned: Sequence[str], text: str, survey: Survey, snapshot: Snapshot, evidence: Sequence[Evidence]
+    owned: Sequence[str],
+    text: str,
+    survey: Survey,
+    snapshot: Snapshot,
+    evidence: Sequence[Evidence],
+    tags: Mapping[str, Tags] | None = None,
 ) -> list[Target]:
     """The files to edit, the likeliest first, at most MAX_FILES; empty when nothing points at any.
 
     ``owned``: the only files that may change; empty: any source file of the project.
     ``text``: the task in its user's and planner's words.
+    ``tags``: what the project's files define and mention; their ranking for the task decides when
+    neither its words nor the failing tests do.
     """
-    candidates = list(owned) or [path for path in survey.files if not is_test(path)]
-    if not owned and len(candidates) > MAX_READ:
-        touched = {path for item in evidence for path, _ in (*item.frames, *item.files.values())}
-        candidates = [path for path in candidates if path in touched or PurePosixPath(path).name in text]
-    files = [_read(path, snapshot) for path in candidates[:MAX_READ]]
+    mapped = _by_map(owned, text, evidence, tags or {})
+    candidates = _candidates(owned, text, survey, evidence, mapped)
+    files = [_read(path, snapshot, tags or {}) for path in candidates[:MAX_READ]]
     words = code_words(text)
     for file in files:
         _weigh(file, text, words, evidence, survey)
     for file in files:
         _find_additions(file, files, text, evidence, survey)
-    return [_target(file) for file in _select(files, owned)]
+    chosen = _select(files, owned) or [file for file in files if file.path in mapped[:1]]
+    return [_target(file) for file in chosen]
 
 
-def _read(path: str, snapshot: Snapshot) -> _File:
+def _by_map(
+    owned: Sequence[str], text: str, evidence: Sequence[Evidence], tags: Mapping[str, Tags]
+) -> list[str]:
+    """The files that the task's words speak for however faintly, by their place in the project's map."""
+    if not tags or len(owned) == 1:
+        return []
+    ranking = rank(tags, focus_on(text, owned, evidence))
+    return [path for path, _ in ranking.files if path in ranking.named]
+
+
+def _candidates(
+    owned: Sequence[str], text: str, survey: Survey, evidence: Sequence[Evidence], mapped: Sequence[str]
+) -> list[str]:
+    """The files to look into, in the order in which equally likely ones are taken."""
+    places = {path: place for place, path in enumerate(mapped)}
+    found = list(owned) or [path for path in survey.files if not is_test(path)]
+    if not owned and len(found) > MAX_READ:
+        touched = {path for item in evidence for path, _ in (*item.frames, *item.files.values())}
+        touched |= {*mapped[:MAX_MAPPED]}
+        found = [path for path in found if path in touched or PurePosixPath(path).name in text]
+    return sorted(found, key=lambda path: places.get(path, len(places)))
+
+
+def _read(path: str, snapshot: Snapshot, tags: Mapping[str, Tags]) -> _File:
     source = snapshot.read(path)
     file = _File(path, source)
+    if path in tags and not path.endswith((".py", ".pyi")):
+        file.defined = tuple(tags[path].definitions)
     if source is not None and path.endswith((".py", ".pyi")):
         try:
             tree = symbols.parse(source.replace("\r\n", "\n"))
@@ -130,6 +169,10 @@ def _weigh_words(file: _File, words: Sequence[str]) -> None:
             file.named.append(symbol.name)
             # A class is named as the place of a method more often than for its own sake.
             file.scores[symbol.name] += NAMED / 2 if symbol.kind == "class" else NAMED
+    for one in file.defined:
+        if any(word in (one.name, one.qualified) or word.endswith(f".{one.qualified}") for word in words):
+            file.named.append(one.qualified)
+            file.scores[one.qualified] += NAMED / 2 if one.kind == "class" else NAMED
 
 
 def _weigh_plain_words(file: _File, text: str, evidence: Sequence[Evidence]) -> None:
@@ -140,6 +183,9 @@ def _weigh_plain_words(file: _File, text: str, evidence: Sequence[Evidence]) -> 
             exact = re.search(rf"\b{re.escape(symbol.short)}\b", text) is not None
             vague = symbol.kind == "constant" or symbol.short in EVERYDAY or not exact
             file.scores[symbol.name] += 1.0 if vague and symbol.short not in called else NAMED_PLAINLY
+    for one in file.defined:
+        if one.qualified not in file.named and re.search(rf"\b{re.escape(one.name)}\b", text):
+            file.scores[one.qualified] += 1.0 if one.name in EVERYDAY else NAMED_PLAINLY
 
 
 def _same_name(word: str, symbol: Symbol) -> bool:
@@ -230,6 +276,8 @@ def _select(files: Sequence[_File], owned: Sequence[str]) -> list[_File]:
 
 
 def _target(file: _File) -> Target:
+    if file.defined:
+        return Target(file.path, file.source, names=tuple(dict.fromkeys(file.named)), score=file.score)
     named = [name for name in file.named if not _stands_for_place(name, file)]
     ranked = sorted(
         (symbol for symbol in file.known if file.scores.get(symbol.name, 0) > 0 and symbol.kind != "class"),

@@ -13,9 +13,9 @@ from swarmd.agents.spec import Role
 from swarmd.bus.channel import ChannelClosedError
 from swarmd.clock import short_id
 from swarmd.council import warrants
+from swarmd.daemon import task_events
 from swarmd.daemon.context import Context
 from swarmd.daemon.journal import Event, event
-from swarmd.daemon.orders import outcome_event
 from swarmd.daemon.state import RequestState, TaskState
 from swarmd.messages import (
     DISK_FULL,
@@ -205,7 +205,7 @@ class Jobs:
     def _verdict_event(
         self, request: RequestState, task: TaskState, verdict: Verdict, outcome: Outcome, worker: Worker
     ) -> Event:
-        return outcome_event(
+        return task_events.judged(
             request,
             task,
             outcome,
@@ -327,7 +327,12 @@ def _outcome(task: TaskState, verdict: Verdict) -> Outcome:
         patch_sha256=verdict.patch_sha256,
         diff_lines=verdict.diff_lines,
         diff_files=verdict.diff_files,
+        red=next((_red(gate) for gate in verdict.gates if not gate.ok), 0),
     )
+
+
+def _red(gate: GateResult) -> int:
+    return len(gate.failures) or len(gate.findings)
 
 
 def _broken_verdict(job: Job, error: ErrorInfo | None) -> Verdict:

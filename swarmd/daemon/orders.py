@@ -13,15 +13,16 @@ from swarmd.bus.spool import AgentSpool
 from swarmd.coding.policy import Stop, Try, next_step
 from swarmd.config import PolicySettings
 from swarmd.council import warrants
+from swarmd.daemon import task_events, transcripts
 from swarmd.daemon.context import Context
 from swarmd.daemon.journal import Event, event
 from swarmd.daemon.state import RequestState, TaskState
 from swarmd.errors import AgentError, SwarmdError, WorkspaceError
 from swarmd.knowledge.patterns import choose
-from swarmd.messages import AcceptedRequest, Failure, Order, Outcome, Proposal, Tier, dump, load
+from swarmd.messages import AcceptedRequest, Failure, Order, Outcome, Packet, Proposal, Tier, dump, load
 from swarmd.models.privacy import tighter
 
-__all__ = ["Orders", "outcome_event"]
+__all__ = ["Orders"]
 
 PATTERN_CHARS = 600
 """Most characters of a knowledge page in a prompt."""
@@ -87,7 +88,8 @@ class Orders:
         if worker.ended.is_set():
             return
         worker.work = order.order_id
-        await journal.commit(*self._assignment_events(task, order, worker))
+        expires = self._context.clock.boot() + self._context.settings.daemon.hung_after_s
+        await journal.commit(*task_events.assigned(task, order, step, worker.name, expires))
         try:
             await worker.channel.send({"op": "order", "file": name})
         except ChannelClosedError:
@@ -97,47 +99,6 @@ class Orders:
         worker.work = worker.request_id = worker.task_id = None
         worker.idle_since = self._context.clock.boot()
         self._context.wake.set()
-
-    def _assignment_events(self, task: TaskState, order: Order, worker: Worker) -> list[Event]:
-        packet = order.packet
-        events = []
-        if task.history and task.history[-1].tier != order.tier:
-            last = task.history[-1]
-            events.append(
-                event(
-                    "escalation",
-                    request_id=packet.request_id,
-                    task_id=packet.task_id,
-                    tier=order.tier,
-                    attempt=order.attempt,
-                    data={
-                        "agent_type": packet.agent_type,
-                        "from": last.tier,
-                        "to": order.tier,
-                        "reason": last.failure.kind if last.failure else "",
-                    },
-                )
-            )
-        expires = self._context.clock.boot() + self._context.settings.daemon.hung_after_s
-        events.append(
-            event(
-                "task_assigned",
-                actor=worker.name,
-                request_id=packet.request_id,
-                task_id=packet.task_id,
-                tier=order.tier,
-                attempt=order.attempt,
-                data={
-                    "agent_type": packet.agent_type,
-                    "order_id": order.order_id,
-                    "sample": order.sample,
-                    "epoch": order.epoch,
-                    "temperature_milli": round(order.temperature * 1000),
-                    "lease_expires_boot_ms": round(expires * 1000),
-                },
-            )
-        )
-        return events
 
     async def _order(self, request: RequestState, task: TaskState, step: Try) -> Order:
         agent_type = self._context.types.valid[task.packet.agent_type]
@@ -168,7 +129,8 @@ class Orders:
             context_tokens=inference.context_tokens or policy.context_tokens.of(step.tier),
             privacy=tighter(request.request.privacy, self._context.settings.privacy),
             feedback=step.feedback or _earlier_failure(task),
-            previous_patch=self._previous_patch(request_id, task) if step.repair else None,
+            way=step.way,
+            previous_patch=self._patch_of(request_id, packet, step),
             pattern=pattern,
             diff=diff,
         )
@@ -200,12 +162,17 @@ class Orders:
         pattern = choose(self._context.home.knowledge / "patterns", text, budget=PATTERN_CHARS)
         return pattern.text if pattern else None
 
-    def _previous_patch(self, request_id: str, task: TaskState) -> str | None:
-        if not task.order_id:
+    def _patch_of(self, request_id: str, packet: Packet, step: Try) -> str | None:
+        """The patch that ``step`` is to repair: of several orders for that sample the last one's."""
+        if step.repairs is None:
             return None
-        path = self._context.home.request_folder(request_id) / "proposals" / f"{task.order_id}.json"
+        attempt, sample = step.repairs
+        folder = self._context.home.request_folder(request_id) / "proposals"
+        begin = f"{packet.packet_id}.a{attempt}.s{sample}.e"
+        found = [path for path in folder.glob("*.json") if path.name.startswith(begin)]
         try:
-            return load(Proposal, path.read_bytes()).patch or None
+            newest = max(found, key=lambda path: int(path.stem.removeprefix(begin)))
+            return load(Proposal, newest.read_bytes()).patch or None
         except (OSError, ValueError):
             return None
 
@@ -282,6 +249,7 @@ class Orders:
         self, request: RequestState, task: TaskState, proposal: Proposal, worker: Worker
     ) -> None:
         """Freeze the proposal as a payload, then let its kind decide what happens to it."""
+        proposal = transcripts.keep(self._context.home, request, task, proposal, worker.name)
         request_id, packet = request.request.request_id, task.packet
         name = f"{proposal.order_id}.json"
         folder = self._context.home.request_folder(request_id) / "proposals"
@@ -315,11 +283,14 @@ class Orders:
                 outcome = Outcome(
                     attempt=task.attempt, sample=task.sample, tier=task.tier, ok=False, failure=failure
                 )
-                return [outcome_event(request, task, outcome)]
+                return [task_events.judged(request, task, outcome)]
             case "message":
-                return [_complete(request, task, proposal)]
+                return [task_events.completed(request, task, proposal)]
             case "plan":
-                return [self._ask_for_warrant(request, task, proposal), _complete(request, task, proposal)]
+                return [
+                    self._ask_for_warrant(request, task, proposal),
+                    task_events.completed(request, task, proposal),
+                ]
             case _:
                 return []  # patches and findings wait for a verifier
 
@@ -339,51 +310,6 @@ class Orders:
             task_id=task.packet.task_id,
             data={"warrant": warrant.warrant_id, "action": "deploy", "agent_type": task.packet.agent_type},
         )
-
-
-def outcome_event(
-    request: RequestState,
-    task: TaskState,
-    outcome: Outcome,
-    *,
-    verdict: str | None = None,
-    gates: list[dict[str, object]] | None = None,
-    actor: str = "master",
-) -> Event:
-    """The line verification_pass or verification_fail for one sample."""
-    return event(
-        "verification_pass" if outcome.ok else "verification_fail",
-        actor=actor,
-        level="info" if outcome.ok else "warning",
-        request_id=request.request.request_id,
-        task_id=task.packet.task_id,
-        tier=outcome.tier,
-        attempt=outcome.attempt,
-        diff_size=outcome.diff_lines,
-        status="pass" if outcome.ok else (outcome.failure.kind if outcome.failure else "fail"),
-        data={
-            "agent_type": task.packet.agent_type,
-            "outcome": outcome.model_dump(mode="json"),
-            "verdict": verdict,
-            "gates": gates or [],
-        },
-    )
-
-
-def _complete(request: RequestState, task: TaskState, proposal: Proposal) -> Event:
-    return event(
-        "task_complete",
-        request_id=request.request.request_id,
-        task_id=task.packet.task_id,
-        tier=task.tier,
-        attempt=task.attempt,
-        status="succeeded",
-        data={
-            "agent_type": task.packet.agent_type,
-            "text": proposal.text[:8000],
-            "summary": proposal.summary[:4000],
-        },
-    )
 
 
 def _earlier_failure(task: TaskState) -> Failure | None:

@@ -16,6 +16,7 @@ from swarmd.messages.packet import (
     Plan,
     Proposal,
     Tier,
+    Way,
 )
 from swarmd.messages.request import (
     KINDS,
@@ -28,6 +29,7 @@ from swarmd.messages.request import (
     Request,
 )
 from swarmd.messages.result import AuditPoint, ErrorInfo, Result, TaskResult
+from swarmd.messages.transcript import CallRecord, Transcript
 
 __all__ = [
     "DISK_FULL",
@@ -36,6 +38,7 @@ __all__ = [
     "SHORT_ID",
     "AcceptedRequest",
     "AuditPoint",
+    "CallRecord",
     "ChatCall",
     "ChatMessage",
     "ChatReply",
@@ -64,8 +67,10 @@ __all__ = [
     "TaskResult",
     "TestFailure",
     "Tier",
+    "Transcript",
     "Usage",
     "Verdict",
+    "Way",
     "dump",
     "load",
 ]

@@ -45,8 +45,8 @@ class GateSpec(Message):
     """One gate of a project, as discovered or as the request gives it."""
 
     gate: str
-    """Its id: parse, lint, types, build, tests, doctest, verify-1 …"""
-    runner: Literal["parse", "ruff", "mypy", "pytest", "unittest", "npm", "command"]
+    """Its id: parse, lint, types, build, examples, tests, verify-1 …"""
+    runner: Literal["parse", "ruff", "mypy", "examples", "pytest", "unittest", "npm", "command"]
     argv: list[str]
     """What is run, for the evidence; relative to the project's root."""
     timeout_s: int = 300

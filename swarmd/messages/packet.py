@@ -10,10 +10,14 @@ from swarmd.messages._base import Message
 from swarmd.messages.call import Usage
 from swarmd.messages.gate import Failure
 from swarmd.messages.request import Kind, Priority, RequestId
+from swarmd.messages.transcript import CallRecord
 
-__all__ = ["Lease", "Order", "Outcome", "Packet", "PacketStatus", "Plan", "Proposal", "Tier"]
+__all__ = ["Lease", "Order", "Outcome", "Packet", "PacketStatus", "Plan", "Proposal", "Tier", "Way"]
 
 Tier = Literal["fast", "deep", "reviewer"]
+Way = Literal["sample", "reask", "repair", "shrink"]
+"""sample: plainly. reask: after a reply that could not be used, told why. repair: shown a patch and why it
+failed. shrink: for less than before, told why."""
 PacketStatus = Literal[
     "pending", "ready", "running", "verifying", "succeeded", "failed", "skipped", "cancelled"
 ]
@@ -79,6 +83,8 @@ class Outcome(Message):
     patch_sha256: str | None = None
     diff_lines: int = 0
     diff_files: int = 0
+    red: int = 0
+    """Failing tests, or findings, of the gate that rejected it; 0: they are not counted."""
 
 
 class Order(Message):
@@ -103,10 +109,12 @@ class Order(Message):
     """Cap on the prompt's tokens."""
     privacy: Literal["strict", "balanced", "off"] = "strict"
     """The request's privacy, or the home's where that is tighter."""
+    way: Way = "sample"
+    """How the sample is to be asked for."""
     feedback: Failure | None = None
-    """Why the last sample failed."""
+    """Why an earlier sample failed."""
     previous_patch: str | None = None
-    """The patch that failed, when the next attempt is to repair it."""
+    """Its patch, when it is to be repaired."""
     pattern: str | None = None
     """A knowledge page that fits the request."""
     diff: str | None = None
@@ -134,3 +142,5 @@ class Proposal(Message):
     failure: Failure | None = None
     """Why there is nothing to judge: the reply could not be read, or changed nothing."""
     usage: Usage = Usage()
+    calls: list[CallRecord] = Field(default_factory=list)
+    """What was asked, word by word. The master keeps it apart from the proposal."""

@@ -55,7 +55,8 @@ class Asker:
         except ModelError as error:
             await self._send({"call": call_id, "error": wire.error_to(error)})
             return
-        task = asyncio.create_task(self._answer(call_id, call))
+        work = self._count(call_id, call) if "count" in frame else self._answer(call_id, call)
+        task = asyncio.create_task(work)
         self._running[call_id] = (task, call.request_id)
         task.add_done_callback(lambda ended: self._running.pop(call_id, None))
 
@@ -64,7 +65,7 @@ class Asker:
             problem = f"{self._name} has {len(self._running)} calls open, {call_id} may be one of them"
             raise ModelError(problem, code="E-MODEL-CALL")
         try:
-            return ChatCall.model_validate(frame.get("chat"))
+            return ChatCall.model_validate(frame.get("count") or frame.get("chat"))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -85,6 +86,15 @@ class Asker:
         finally:
             await progress.close()
         await self._send(frame)
+
+    async def _count(self, call_id: str, call: ChatCall) -> None:
+        """Whatever goes wrong is no answer: the asker can do without."""
+        tokens: int | None = None
+        try:
+            with suppress(Exception):
+                tokens = await self._calls.count(call)
+        finally:
+            await self._send({"call": call_id, "tokens": tokens})
 
     async def _send(self, frame: dict[str, Any]) -> None:
         with suppress(ChannelClosedError):  # _read sees it too, and ends this client

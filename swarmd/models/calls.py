@@ -13,7 +13,7 @@ from swarmd.config import Settings
 from swarmd.errors import ModelError, ModelReplyError, SwarmdError
 from swarmd.messages import ChatCall, ChatReply
 from swarmd.models.privacy import PrivacyError
-from swarmd.models.providers.base import OnProgress, Provider, TransientError
+from swarmd.models.providers.base import Counter, OnProgress, Provider, TransientError
 from swarmd.models.routing import Router
 from swarmd.models.schema import fault_in_reply, refuse_unknown_keywords, unfenced
 
@@ -74,6 +74,13 @@ class Calls:
                 raise
             async with self._slot(model, provider):
                 return await self._logged(call, model, provider, facts, on_progress)
+
+    async def count(self, call: ChatCall) -> int | None:
+        """The tokens of ``call``'s prompt by the tokenizer of its model's engine; None where the engine
+        cannot be asked for that. Raises ModelError or ConfigError."""
+        model = self._router.model_of(call)
+        provider = await self._router.provider(model, self._router.privacy_of(call))
+        return await provider.count(call) if isinstance(provider, Counter) else None
 
     def _slot(self, model: str, provider: Provider) -> asyncio.Semaphore:
         """The embedded engine and Ollama answer ``parallel`` calls at one time and let others wait

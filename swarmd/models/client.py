@@ -23,6 +23,8 @@ PATIENCE_S = 60.0
 """How long a call waits for a new broker."""
 WAIT_S = 1.0
 """Longest time between two calls of ``on_wait``."""
+COUNT_S = 60.0
+"""Longest time to wait for a count: the engine may have to load its model first."""
 
 
 def _no_wait() -> None:
@@ -61,6 +63,24 @@ class BrokerClient:
                 with self._changed:
                     if self._channel is channel:
                         self._channel = None
+
+    def count(self, call: ChatCall, *, on_wait: Callable[[], None] = _no_wait) -> int | None:
+        """The tokens of ``call``'s prompt by its engine's tokenizer; None when nobody can tell, or not
+        within COUNT_S."""
+        channel, call_id = self._channel, str(next(self._numbers))
+        if channel is None:
+            return None
+        end = time.monotonic() + COUNT_S
+        try:
+            channel.send(wire.count_question(call_id, call))
+            while self._channel is channel and time.monotonic() < end:
+                received = channel.receive(WAIT_S)
+                if received and received[0].get("call") == call_id:
+                    return wire.count_from(received[0])
+                on_wait()
+        except ChannelClosedError:
+            return None  # the next call deals with it
+        return None
 
     def _ask(self, channel: Channel, call_id: str, call: ChatCall, on_wait: Callable[[], None]) -> ChatReply:
         channel.send(wire.question(call_id, call))

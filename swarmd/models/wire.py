@@ -15,7 +15,7 @@ from swarmd.errors import (
 )
 from swarmd.messages import ChatCall, ChatReply
 
-__all__ = ["error_from", "error_to", "question", "reply_from"]
+__all__ = ["count_from", "count_question", "error_from", "error_to", "question", "reply_from"]
 
 _KINDS: dict[str, type[ModelError]] = {
     "E-MODEL-DOWN": ModelUnreachableError,
@@ -30,6 +30,17 @@ _KINDS: dict[str, type[ModelError]] = {
 def question(call_id: str, call: ChatCall) -> dict[str, Any]:
     """The frame that asks."""
     return {"call": call_id, "chat": call.model_dump(mode="json", by_alias=True)}
+
+
+def count_question(call_id: str, call: ChatCall) -> dict[str, Any]:
+    """The frame that asks how many tokens the prompt of ``call`` has."""
+    return {"call": call_id, "count": call.model_dump(mode="json", by_alias=True)}
+
+
+def count_from(frame: Mapping[str, Any]) -> int | None:
+    """The number in ``frame``; None when the broker cannot tell."""
+    tokens = frame.get("tokens")
+    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens > 0 else None
 
 
 def error_to(error: SwarmdError) -> dict[str, str]:

@@ -7,22 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from swarmd.agents.roles.context import RoleContext
-from swarmd.coding import evidence, prompts, symbols
+from swarmd.coding import evidence, prompts
 from swarmd.coding.diffs import changed_symbols
 from swarmd.coding.edits import read_edit
 from swarmd.coding.evidence import Evidence
 from swarmd.coding.failure import EditError, FormatError, NothingError
-from swarmd.coding.modules import imported_files, is_test
-from swarmd.coding.outline import outline
+from swarmd.coding.surroundings import surroundings
 from swarmd.coding.target import Target, choose
 from swarmd.errors import ModelError
 from swarmd.messages import Proposal
 from swarmd.workspace.patch import FileChange, make
 
 __all__ = ["run"]
-
-MAX_OTHERS = 2
-"""Most other files whose signatures are shown."""
 
 
 def run(ctx: RoleContext) -> Proposal:
@@ -55,7 +51,7 @@ def _find_targets(ctx: RoleContext) -> tuple[list[Target], list[Evidence]]:
     """What to edit, and the failing tests that say so. Raises FormatError when nothing can be found."""
     survey = ctx.survey
     found = evidence.collect(evidence.relevant(survey, ctx.task), survey, ctx.read)
-    targets = choose(ctx.order.packet.files_owned, ctx.task, survey, ctx.read, found)
+    targets = choose(ctx.order.packet.files_owned, ctx.task, survey, ctx.read, found, ctx.tags)
     if not targets:
         raise FormatError("Nothing says which file to change; name it in the request.")
     paths = {target.path for target in targets}
@@ -67,17 +63,23 @@ def _edit(ctx: RoleContext, target: Target, failures: Sequence[Evidence]) -> Fil
     order = ctx.order
     if target.source is None and ctx.read.exists(target.path):
         raise FormatError(f"{target.path} is no text file that can be edited.")
+    around = surroundings(
+        target, ctx.task, ctx.survey, ctx.read, ctx.tags, evidence=failures, budget=order.context_tokens
+    )
     task = prompts.Task(
         action=order.packet.action,
         user_request=order.user_request,
         target=_tried_first(target, order.previous_patch),
         tier=order.tier,
+        asked=order.way,
         evidence=failures,
         feedback=order.feedback,
         previous_patch=order.previous_patch,
         pattern=order.pattern,
         skill=ctx.skill,
-        others=_others(ctx, target),
+        others=around.others,
+        project_map=around.project_map,
+        conventions=around.conventions,
     )
     return FileChange(target.path, target.source, _new_text(ctx, task))
 
@@ -109,20 +111,13 @@ def _tried_first(target: Target, previous_patch: str | None) -> Target:
 def _ask(ctx: RoleContext, task: prompts.Task, way: prompts.Framing) -> str:
     order = ctx.order
     brief = prompts.build(
-        ctx.system, task, order.sample, budget=order.context_tokens, reply=order.max_tokens, way=way
+        ctx.system,
+        task,
+        order.sample,
+        budget=order.context_tokens,
+        reply=order.max_tokens,
+        way=way,
+        count=ctx.count,
     )
     reply = ctx.chat(brief.prompt.messages, purpose="edit")
     return read_edit(reply.text, brief.edit, cut=reply.finish == "length")
-
-
-def _others(ctx: RoleContext, target: Target) -> dict[str, str]:
-    """Signatures of the project's files that the target imports."""
-    if target.source is None or not target.path.endswith(".py"):
-        return {}
-    try:
-        tree = symbols.parse(target.source)
-    except EditError:
-        return {}
-    paths = dict.fromkeys(path for path, _ in imported_files(tree, ctx.survey.files).values())
-    wanted = [path for path in paths if path != target.path and not is_test(path)]
-    return {path: outline(ctx.read.read(path) or "") for path in wanted[:MAX_OTHERS]}

@@ -18,6 +18,8 @@ from swarmd.coding.snapshot import Snapshot
 from swarmd.errors import ModelError, ModelOverflowError
 from swarmd.messages import ChatCall, ChatMessage, ChatReply, Failure, Order, Proposal, Survey, load
 from swarmd.messages.gate import FailureClass
+from swarmd.workspace.tags import Tags
+from swarmd.workspace.tags.store import load_tags
 
 __all__ = ["RoleContext", "explain"]
 
@@ -37,6 +39,8 @@ class RoleContext:
     """Says that the work moves, and what is being done."""
     snapshot: Path
     """The project's files, to read."""
+    measure: Callable[[ChatCall], int | None] = lambda call: None
+    """Asks the broker how many tokens a call's prompt has; None: it cannot tell."""
 
     @property
     def system(self) -> str:
@@ -73,24 +77,34 @@ class RoleContext:
                 files=list(order.packet.files_owned),
             )
 
+    @cached_property
+    def tags(self) -> dict[str, Tags]:
+        """What the project's files define and mention at the base commit, by path; empty when unknown."""
+        return load_tags(Path(self.order.survey).parent).files if self.order.survey else {}
+
     def chat(
         self, messages: Sequence[ChatMessage], *, purpose: str, schema: dict[str, Any] | None = None
     ) -> ChatReply:
         """Ask the order's tier with the type's sampling. Raises ModelError."""
         self.beat(f"asks the {self.order.tier} model: {purpose}")
+        return self.ask(self._call(messages, purpose, schema))
+
+    def count(self, messages: Sequence[ChatMessage]) -> int | None:
+        """The tokens of a prompt by the tokenizer of the order's model; None when nobody can tell."""
+        return self.measure(self._call(messages, "count", None))
+
+    def _call(self, messages: Sequence[ChatMessage], purpose: str, schema: dict[str, Any] | None) -> ChatCall:
         inference = self.agent_type.inference
-        return self.ask(
-            ChatCall(
-                tier=self.order.tier,
-                messages=list(messages),
-                max_tokens=self.order.max_tokens,
-                temperature=self.order.temperature,
-                seed=self.order.seed,
-                top_p=inference.top_p,
-                stop=list(inference.stop),
-                schema_=schema,
-                purpose=purpose,
-            )
+        return ChatCall(
+            tier=self.order.tier,
+            messages=list(messages),
+            max_tokens=self.order.max_tokens,
+            temperature=self.order.temperature,
+            seed=self.order.seed,
+            top_p=inference.top_p,
+            stop=list(inference.stop),
+            schema_=schema,
+            purpose=purpose,
         )
 
     def propose(self, **fields: Any) -> Proposal:

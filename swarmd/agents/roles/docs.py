@@ -54,7 +54,9 @@ def _page(ctx: RoleContext, target: Target) -> FileChange:
         pattern=order.pattern,
         skill=ctx.skill,
     )
-    brief = prompts.build(ctx.system, task, order.sample, budget=order.context_tokens, reply=order.max_tokens)
+    brief = prompts.build(
+        ctx.system, task, order.sample, budget=order.context_tokens, reply=order.max_tokens, count=ctx.count
+    )
     reply = ctx.chat(brief.prompt.messages, purpose="page")
     new = read_edit(reply.text, brief.edit, cut=reply.finish == "length")
     return FileChange(target.path, target.source, new)
@@ -117,7 +119,9 @@ def _docstring(ctx: RoleContext, target: Target, text: str, name: str) -> str:
         *parts.page_parts(ctx.skill, None),
         Part("instruction", _instruction(name)),
     ]
-    reply = ctx.chat(compose(ctx.system, chosen, order.context_tokens).messages, purpose="docstring")
+    reply = ctx.chat(
+        compose(ctx.system, chosen, order.context_tokens, ctx.count).messages, purpose="docstring"
+    )
     return docstrings.clean(reply.text, name)
 
 

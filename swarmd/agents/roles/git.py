@@ -64,7 +64,9 @@ def _ask(ctx: RoleContext) -> str:
             " an empty line, and one or two sentences on what changed and why. Nothing else.",
         ),
     ]
-    return ctx.chat(compose(ctx.system, parts, order.context_tokens).messages, purpose="message").text
+    return ctx.chat(
+        compose(ctx.system, parts, order.context_tokens, ctx.count).messages, purpose="message"
+    ).text
 
 
 def clean(reply: str) -> str | None:

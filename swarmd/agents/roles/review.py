@@ -85,7 +85,7 @@ def _read(ctx: RoleContext, diff: str) -> Reading:
             " added line with the defect, copied from the change, or an empty string.",
         ),
     ]
-    messages = compose(ctx.system, parts, order.context_tokens).messages
+    messages = compose(ctx.system, parts, order.context_tokens, ctx.count).messages
     reply = ctx.chat(messages, purpose="review", schema=SCHEMA)
     return Reading.model_validate_json(reply.text)
 

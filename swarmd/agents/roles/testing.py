@@ -49,7 +49,7 @@ def _write(ctx: RoleContext) -> FileChange:
     pruned = _pruned(ctx, subject)
     if pruned is not None:
         return FileChange(path, None, pruned)
-    messages = compose(ctx.system, _parts(ctx, subject), ctx.order.context_tokens).messages
+    messages = compose(ctx.system, _parts(ctx, subject), ctx.order.context_tokens, ctx.count).messages
     reply = ctx.chat(messages, purpose="tests")
     return FileChange(path, None, assemble(reply.text, subject, _style(ctx)))
 
@@ -149,7 +149,9 @@ def _write_other(ctx: RoleContext, source: str, path: str) -> FileChange:
         *page_parts(ctx.skill, ctx.order.pattern),
         Part("instruction", f"Write the test file {path} in one ```{language} block: three short tests."),
     ]
-    reply = ctx.chat(compose(ctx.system, parts, ctx.order.context_tokens).messages, purpose="tests")
+    reply = ctx.chat(
+        compose(ctx.system, parts, ctx.order.context_tokens, ctx.count).messages, purpose="tests"
+    )
     edit = Edit(path, None, "file", Scope(asked=ctx.task))
     new = read_edit(reply.text, edit, cut=reply.finish == "length")
     if "expect(" not in new and "assert" not in new:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from swarmd.config import ModelSettings
 from swarmd.errors import ModelError, ModelOverflowError, ModelReplyError, ModelUnreachableError
@@ -60,6 +60,15 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and processes."""
+        ...
+
+
+@runtime_checkable
+class Counter(Protocol):
+    """A provider whose engine says how many tokens a prompt has."""
+
+    async def count(self, call: ChatCall) -> int:
+        """The tokens of ``call``'s prompt, as the engine will read them."""
         ...
 
 

@@ -81,6 +81,17 @@ class EmbeddedProvider:
         reply = await client.stream(call, pace, on_progress)
         return reply.model_copy(update={"provider": self.kind})
 
+    async def count(self, call: ChatCall) -> int:
+        """The tokens of ``call``'s prompt by the engine's own tokenizer, template included. Raises as
+        ``chat`` does."""
+        self.in_use += 1
+        try:
+            _, client = await self._ready()
+            return await self._count(client, call)
+        finally:
+            self.in_use -= 1
+            self.last_used = asyncio.get_running_loop().time()
+
     async def _count(self, client: OpenAiProvider, call: ChatCall) -> int:
         """The prompt's tokens, exactly, as the engine will read them."""
         turns = [{"role": turn.role, "content": turn.content} for turn in call.messages]

@@ -233,3 +233,12 @@ def test_the_engine_shares_nothing_and_listens_to_nobody_else(small_weights: Pat
     assert (params.cors_origins, params.ui, params.offline) == ("", False, True)
     assert list(params.hostnames) == [f"{tmp_path}/s"]
     assert (params.n_ctx, params.n_parallel) == (3000, 3), "each call has the whole context"
+
+
+def test_the_engine_counts_what_it_will_read(home: Home, start_broker: StartBroker, call: MakeCall) -> None:
+    client = start_broker(home).client()
+    asked = call("Write a Python function that adds two numbers.", max_tokens=1)
+
+    counted = client.count(asked)
+
+    assert counted == client.chat(asked).usage.prompt_tokens

@@ -205,3 +205,31 @@ def test_no_text_breaks_the_budget(budget: int, request: str, message: str) -> N
     except FormatError:
         return
     assert built.prompt.tokens <= budget
+
+
+def test_the_engine_decides_what_the_estimate_leaves_open() -> None:
+    words = "word " * 200
+    parts = [Part("task", "Do it."), Part("pattern", words, ("",), rank=9)]
+    estimated = estimate_messages(compose("S", parts, 10_000).messages)
+    budget = round(estimated * 0.9)
+    assert compose("S", parts, budget).reduced == ("pattern",)
+    asked: list[int] = []
+
+    def count(messages: object) -> int | None:
+        asked.append(1)
+        return budget - 1
+
+    counted = compose("S", parts, budget, count)
+    assert (counted.reduced, counted.tokens) == ((), budget - 1)
+    assert asked == [1]
+    assert compose("S", parts, budget, lambda messages: budget + 1).reduced == ("pattern",)
+    assert compose("S", parts, budget, lambda messages: None).reduced == ("pattern",)
+
+
+def test_the_engine_is_not_asked_about_what_is_clear() -> None:
+    def count(messages: object) -> int | None:
+        raise AssertionError("it was asked")
+
+    parts = [Part("task", "Do it."), Part("pattern", "word " * 2000, ("",), rank=9)]
+    assert compose("S", parts, 200, count).reduced == ("pattern",)
+    assert compose("S", parts, 20_000, count).reduced == ()

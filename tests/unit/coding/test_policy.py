@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,10 +39,6 @@ def test_the_first_sample_is_cold_and_knows_nothing() -> None:
     assert next_step([], "deep", POLICY) == Try(1, 1, "deep", 0.0)
 
 
-def test_a_passed_sample_ends_the_task() -> None:
-    assert isinstance(next_step([ended(1, 1, "fast", None)], "fast", POLICY), Stop)
-
-
 def test_all_tiers_are_used_up_in_order() -> None:
     tried = replay("assertion")
     assert [(one.tier, one.attempt, one.sample) for one in tried] == [
@@ -62,80 +57,14 @@ def test_only_the_first_sample_of_an_attempt_is_cold() -> None:
 def test_the_second_attempt_on_a_tier_is_shown_the_last_failure() -> None:
     tried = {(one.tier, one.attempt, one.sample): one for one in replay("assertion")}
     assert tried["fast", 1, 3].feedback is None
-    assert not tried["fast", 1, 3].repair
+    assert tried["fast", 1, 3].way == "sample"
     for sample in (1, 2, 3):
         repair = tried["fast", 2, sample]
-        assert repair.repair
+        assert (repair.way, repair.repairs) == ("repair", (1, 3))
         assert repair.feedback is not None
         assert repair.feedback.digest == "digest 1.3"
     assert tried["deep", 3, 1].feedback is None, "a new tier begins afresh"
     assert tried["deep", 4, 1].feedback is not None
-
-
-def test_what_a_gate_found_says_more_than_a_reply_without_an_edit() -> None:
-    history = [
-        ended(1, 1, "fast", "assertion"),
-        ended(1, 2, "fast", "nothing"),
-        ended(1, 3, "fast", "format"),
-    ]
-    step = next_step(history, "fast", POLICY)
-    assert isinstance(step, Try)
-    assert step.feedback is not None
-    assert step.feedback.digest == "digest 1.1"
-    only = next_step(history[1:], "fast", POLICY)
-    assert isinstance(only, Try)
-    assert only.feedback is not None
-    assert only.feedback.kind == "format"
-
-
-@pytest.mark.parametrize(
-    "second",
-    [
-        ended(1, 2, "fast", "assertion", "1.1"),
-        ended(1, 2, "fast", "assertion", "new", patch_sha256="1.1"),
-    ],
-    ids=["same signature", "same patch"],
-)
-def test_a_repetition_ends_the_attempt(second: Outcome) -> None:
-    step = next_step([ended(1, 1, "fast", "assertion"), second], "fast", POLICY)
-    assert isinstance(step, Try)
-    assert (step.attempt, step.sample) == (2, 1)
-
-
-def test_a_repetition_from_an_earlier_attempt_does_not_end_this_one() -> None:
-    history = [
-        ended(1, 1, "fast", "assertion", "x"),
-        ended(1, 2, "fast", "assertion", "x"),
-        ended(2, 1, "fast", "assertion", "x"),
-    ]
-    step = next_step(history, "fast", POLICY)
-    assert isinstance(step, Try)
-    assert (step.attempt, step.sample) == (2, 2)
-
-
-@pytest.mark.parametrize("size", [{"diff_files": 4}, {"diff_lines": 201}], ids=["files", "lines"])
-def test_a_large_failed_patch_goes_to_the_deep_tier_at_once(size: dict[str, int]) -> None:
-    step = next_step([ended(1, 1, "fast", "assertion", **size)], "fast", POLICY)
-    assert isinstance(step, Try)
-    assert (step.tier, step.attempt, step.sample) == ("deep", 2, 1)
-
-
-def test_a_large_failed_patch_of_the_deep_tier_stays_there() -> None:
-    step = next_step([ended(1, 1, "deep", "assertion", diff_lines=999)], "deep", POLICY)
-    assert isinstance(step, Try)
-    assert (step.tier, step.sample) == ("deep", 2)
-
-
-def test_no_model_is_asked_again_twice_and_then_the_next_tier() -> None:
-    history = [ended(1, 1, "fast", "model", "down", patch_sha256=None)]
-    for _ in range(2):
-        step = next_step(history, "fast", POLICY)
-        assert isinstance(step, Try)
-        assert (step.attempt, step.sample, step.tier) == (1, 1, "fast")
-        history.append(history[0])
-    step = next_step(history, "fast", POLICY)
-    assert isinstance(step, Try)
-    assert (step.tier, step.attempt, step.sample, step.feedback) == ("deep", 2, 1, None)
 
 
 def test_an_outage_ends_the_task_with_a_reason() -> None:
@@ -145,19 +74,6 @@ def test_an_outage_ends_the_task_with_a_reason() -> None:
     assert len(history) == 9
     assert "every tier" in step.reason
     assert "model" in step.reason
-
-
-def test_an_outage_in_the_middle_does_not_cost_the_sample() -> None:
-    history = [ended(1, 1, "fast", "assertion"), ended(1, 2, "fast", "model", "down")]
-    step = next_step(history, "fast", POLICY)
-    assert isinstance(step, Try)
-    assert (step.attempt, step.sample) == (1, 2)
-
-
-def test_a_conflict_begins_a_new_attempt_on_the_same_tier() -> None:
-    step = next_step([ended(1, 1, "deep", "conflict")], "deep", POLICY)
-    assert isinstance(step, Try)
-    assert (step.tier, step.attempt, step.sample) == ("deep", 2, 1)
 
 
 def test_max_attempts_holds_over_all_tiers() -> None:
@@ -190,6 +106,6 @@ def test_every_history_ends_within_bounds(script: list[tuple[str, int, int]], st
         assert step.attempt <= POLICY.max_attempts
         assert step.sample <= POLICY.samples.of(step.tier)
         assert not history or TIERS.index(step.tier) >= TIERS.index(history[-1].tier)
-        assert step.repair == (step.feedback is not None)
+        assert (step.way == "sample") == (step.feedback is None)
         history.append(ended(step.attempt, step.sample, step.tier, kind, str(mark), diff_lines=lines))
     assert len(history) <= 3 * (3 + 3 + 2 + 2 + 1)

@@ -106,3 +106,36 @@ def test_a_proposal_that_nobody_asked_for_breaks_the_rules(home: Home) -> None:
             await Orders(context).take(worker, "o1.json")
 
     asyncio.run(story())
+
+
+CALL = {
+    "purpose": "edit",
+    "tier": "fast",
+    "temperature": 0.0,
+    "max_tokens": 9,
+    "messages": [{"role": "user", "content": "a secret prompt"}],
+    "reply": "a secret reply",
+}
+
+
+@pytest.mark.parametrize("kind", ["patch", "none"])
+def test_what_was_asked_is_kept_beside_the_proposal_and_not_logged(home: Home, kind: str) -> None:
+    heard(home, PROPOSAL | {"kind": kind, "calls": [CALL]})
+    folder = home.request_folder("r")
+    kept = json.loads((folder / "transcripts/o1.json").read_text())
+    assert (kept["task_id"], kept["attempt"], kept["sample"], kept["agent_id"]) == (
+        "task-001",
+        1,
+        1,
+        "coding.1",
+    )
+    assert kept["calls"][0]["reply"] == "a secret reply"
+    others = [path for path in home.root.rglob("*") if path.is_file() and path.parent.name != "transcripts"]
+    assert [path for path in others if b"secret" in path.read_bytes()] == []
+
+
+def test_a_transcript_that_cannot_be_kept_is_no_failure(home: Home) -> None:
+    (home.request_folder("r")).mkdir(parents=True)
+    (home.request_folder("r") / "transcripts").write_text("in the way")
+    task, _ = heard(home, PROPOSAL | {"calls": [CALL]})
+    assert task.status == "verifying"

@@ -238,3 +238,14 @@ def test_an_aborted_call_is_logged_as_such_and_frees_its_place() -> None:
         return bench
 
     assert asyncio.run(scenario()).events[1][1]["code"] == "E-MODEL-ABORTED"
+
+
+class CountingProvider(FakeProvider):
+    async def count(self, call: ChatCall) -> int:
+        return 42
+
+
+def test_only_some_engines_count_tokens() -> None:
+    call = ChatCall(tier="fast", max_tokens=5, messages=[ChatMessage(role="user", content="hi")])
+    assert asyncio.run(Bench(CountingProvider()).calls.count(call)) == 42
+    assert asyncio.run(Bench(FakeProvider()).calls.count(call)) is None

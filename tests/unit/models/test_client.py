@@ -155,3 +155,37 @@ def test_async_calls_fail_when_no_broker_comes_back() -> None:
         await client.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"tokens": 7}, 7),
+        ({"tokens": None}, None),
+        ({"tokens": "many"}, None),
+        ({"error": {"code": "E"}}, None),
+    ],
+)
+def test_a_count_or_nothing(answer: dict[str, Any], expected: int | None) -> None:
+    ours, broker = channels()
+    frames: list[dict[str, Any]] = []
+
+    def serve() -> None:
+        frames.append(question(broker))
+        broker.send(reply_frame("an older call", "wrong"))
+        broker.send({"call": frames[0]["call"], **answer})
+
+    server = threading.Thread(target=serve)
+    server.start()
+    assert BrokerClient(ours).count(CALL) == expected
+    server.join()
+    assert "chat" not in frames[0]
+    ours.close()
+    broker.close()
+
+
+def test_without_a_broker_nobody_counts() -> None:
+    ours, broker = channels()
+    broker.close()
+    assert BrokerClient(ours).count(CALL) is None
+    ours.close()

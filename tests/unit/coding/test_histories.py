@@ -1,0 +1,190 @@
+"""The policy's rules, each by histories that are replayed.
+
+A sample is written as ``tier attempt.sample class``, with what else is known of it: ``lines`` and
+``files`` of its patch, ``red`` tests, ``patch`` and ``sign`` (its failure's signature) where they are the
+same as another sample's. What follows is written alike: ``repair 3.1`` is shown the patch of sample 3.1.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from swarmd.coding.policy import Try, next_step
+from swarmd.config import PolicySettings
+from swarmd.messages import Failure, Outcome
+
+POLICY = PolicySettings()
+FAST_1 = "fast 1.1 assertion, fast 1.2 assertion, fast 1.3 assertion"
+FAST = f"{FAST_1}, fast 2.1 assertion, fast 2.2 assertion, fast 2.3 assertion"
+DEEP_3 = f"{FAST}, deep 3.1 assertion red=5, deep 3.2 assertion red=4"
+
+HISTORIES = {
+    # 1, 2: the beginning and the end
+    "nothing was tried": ("", "fast 1.1 sample"),
+    "it passed": ("fast 1.1 ok", "stop: it passed its gates"),
+    "it passed at last": (f"{FAST}, deep 3.1 ok", "stop: it passed its gates"),
+    # 3: no model answers
+    "no model once": ("fast 1.1 model", "fast 1.1 sample"),
+    "no model twice": ("fast 1.1 model, fast 1.1 model", "fast 1.1 sample"),
+    "no model three times": ("fast 1.1 model, fast 1.1 model, fast 1.1 model", "deep 2.1 sample"),
+    "no model in the middle": ("fast 1.1 assertion, fast 1.2 model", "fast 1.2 sample"),
+    "a new sample has three tries of its own": (
+        "fast 1.1 model, fast 1.1 model, fast 1.1 syntax, fast 1.2 model",
+        "fast 1.2 sample",
+    ),
+    "no model on the last tier": (
+        "reviewer 1.1 model, reviewer 1.1 model, reviewer 1.1 model",
+        "stop: every tier up to reviewer failed",
+    ),
+    # 5: large patches leave the fast tier
+    "more than three files": ("fast 1.1 assertion files=4", "deep 2.1 sample"),
+    "three files are few enough": ("fast 1.1 assertion files=3", "fast 1.2 sample"),
+    "more than two hundred lines": ("fast 1.1 lint lines=201", "deep 2.1 sample"),
+    "two hundred lines are few enough": ("fast 1.1 lint lines=200", "fast 1.2 sample"),
+    # 6: and the deep one
+    "deep's patch is large": (f"{FAST}, deep 3.1 assertion lines=121", "reviewer 4.1 sample"),
+    "deep's patch is not large": (f"{FAST}, deep 3.1 assertion lines=120", "deep 3.2 repair 3.1"),
+    "a reviewer's patch may be large": (
+        f"{FAST}, deep 3.1 assertion lines=121, reviewer 4.1 assertion lines=121",
+        "reviewer 5.1 repair 4.1",
+    ),
+    # 7: type errors persist
+    "type errors once": ("fast 1.1 types", "fast 1.2 sample"),
+    "type errors twice": ("fast 1.1 types, fast 1.2 types", "deep 2.1 sample"),
+    "type errors, but not in a row": ("fast 1.1 types, fast 1.2 name, fast 1.3 types", "fast 2.1 repair 1.3"),
+    "type errors over two attempts": (
+        "fast 1.1 name, fast 1.2 name, fast 1.3 types, fast 2.1 types",
+        "deep 3.1 sample",
+    ),
+    "type errors on the deep tier": ("deep 1.1 types, deep 1.2 types", "reviewer 2.1 sample"),
+    # 8: failures that do not tell what is wrong
+    "deep times out once": ("deep 1.1 timeout", "deep 1.2 sample"),
+    "deep is unclear twice": ("deep 1.1 timeout, deep 1.2 limits", "reviewer 2.1 sample"),
+    "fast may be unclear": ("fast 1.1 timeout, fast 1.2 limits", "fast 1.3 sample"),
+    # 9: conflicts
+    "a conflict begins a new attempt": ("fast 1.1 conflict", "fast 2.1 repair 1.1"),
+    "two conflicts use up the tier": ("fast 1.1 conflict, fast 2.1 conflict", "deep 3.1 sample"),
+    # 10: repetitions
+    "the same patch": ("fast 1.1 assertion patch=x, fast 1.2 assertion patch=x", "fast 2.1 repair 1.2"),
+    "the same failure": ("fast 1.1 assertion sign=x, fast 1.2 assertion sign=x", "fast 2.1 repair 1.2"),
+    "the same failure in another attempt": (
+        "fast 1.1 assertion sign=x, fast 1.2 assertion sign=x, fast 2.1 assertion sign=x",
+        "fast 2.2 repair 1.2",
+    ),
+    # 11: what the class of a failure asks for
+    "no edit can be read": ("fast 1.1 format", "fast 1.2 reask"),
+    "it does not apply": ("fast 1.1 apply", "fast 1.2 reask"),
+    "it breaks a rule": ("fast 1.1 refused", "fast 1.2 shrink"),
+    "tests went missing": ("fast 1.1 missing", "fast 1.2 shrink"),
+    "it changed nothing": ("fast 1.1 nothing", "fast 1.2 sample"),
+    "it timed out": ("fast 1.1 timeout", "fast 1.2 sample"),
+    "small models do not repair": ("fast 1.1 name", "fast 1.2 sample"),
+    "larger ones repair an unknown name": ("deep 1.1 name", "deep 1.2 repair 1.1"),
+    "and a syntax error": ("deep 1.1 syntax", "deep 1.2 repair 1.1"),
+    "and a failed test": ("deep 1.1 assertion", "deep 1.2 repair 1.1"),
+    # 12, 13: attempts and tiers
+    "an attempt is over after its samples": (FAST_1, "fast 2.1 repair 1.3"),
+    "the next attempt is shown what came nearest": (
+        "fast 1.1 assertion red=4, fast 1.2 assertion red=2, fast 1.3 assertion red=3",
+        "fast 2.1 repair 1.2",
+    ),
+    "a reply without an edit came less near": (
+        "fast 1.1 syntax, fast 1.2 format, fast 1.3 nothing",
+        "fast 2.1 repair 1.1",
+    ),
+    "a gate failed twice": (FAST, "deep 3.1 sample"),
+    "deep's second attempt": (DEEP_3, "deep 4.1 repair 3.2"),
+    "deep was nearly right": (
+        f"{DEEP_3}, deep 4.1 assertion red=1, deep 4.2 assertion red=2",
+        "reviewer 5.1 repair 4.1",
+    ),
+    "deep was far off": (
+        f"{DEEP_3}, deep 4.1 assertion red=6, deep 4.2 assertion red=2",
+        "reviewer 5.1 sample",
+    ),
+    # 14: the end
+    "five attempts were made": (
+        f"{DEEP_3}, deep 4.1 assertion, deep 4.2 assertion, reviewer 5.1 assertion",
+        "stop: all 5 attempts failed",
+    ),
+    "there is no tier above": (
+        "reviewer 1.1 assertion, reviewer 2.1 assertion",
+        "stop: every tier up to reviewer failed",
+    ),
+}
+
+
+def read(text: str) -> list[Outcome]:
+    """The history that ``text`` tells."""
+    outcomes = []
+    for number, sample in enumerate(filter(None, text.split(", "))):
+        tier, place, kind, *rest = sample.split()
+        facts = dict(fact.split("=") for fact in rest)
+        attempt, _, index = place.partition(".")
+        sign = facts.get("sign", f"s{number}")
+        outcomes.append(
+            Outcome.model_validate(
+                {
+                    "attempt": int(attempt),
+                    "sample": int(index),
+                    "tier": tier,
+                    "ok": kind == "ok",
+                    "failure": None
+                    if kind == "ok"
+                    else Failure(kind=kind, gate="tests", digest="red", signature=f"{kind}:{sign}"),
+                    "patch_sha256": facts.get("patch", f"p{number}"),
+                    "diff_lines": int(facts.get("lines", 5)),
+                    "diff_files": int(facts.get("files", 1)),
+                    "red": int(facts.get("red", 0)),
+                }
+            )
+        )
+    return outcomes
+
+
+def tell(step: object) -> str:
+    """``step`` as the histories write it."""
+    if not isinstance(step, Try):
+        return f"stop: {step.reason}"  # type: ignore[attr-defined]
+    shown = f" {step.repairs[0]}.{step.repairs[1]}" if step.repairs else ""
+    assert (step.feedback is None) == (step.way == "sample"), "what is told why is told so"
+    return f"{step.tier} {step.attempt}.{step.sample} {step.way}{shown}"
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_a_history_is_followed_by(name: str) -> None:
+    history, expected = HISTORIES[name]
+    start = history.split()[0] if history else "fast"
+    step = tell(next_step(read(history), start, POLICY))  # type: ignore[arg-type]
+    assert step.startswith(expected) if expected.startswith("stop") else step == expected
+
+
+@pytest.mark.parametrize("reaction", ["stop", "escalate"])
+def test_a_class_may_end_the_task_or_the_tier(reaction: str) -> None:  # 4
+    policy = PolicySettings.model_validate({"on_failure": {"timeout": reaction}})
+    step = tell(next_step(read("fast 1.1 timeout"), "fast", policy))
+    assert step.startswith(
+        "stop: a failure of the class timeout" if reaction == "stop" else "deep 2.1 sample"
+    )
+
+
+def test_repairs_are_limited_within_an_attempt() -> None:
+    policy = PolicySettings.model_validate({"samples": {"fast": 3, "deep": 4, "reviewer": 1}})
+    history = "deep 1.1 assertion, deep 1.2 assertion"
+    assert tell(next_step(read("deep 1.1 assertion"), "deep", policy)) == "deep 1.2 repair 1.1"
+    assert tell(next_step(read(history), "deep", policy)) == "deep 1.3 sample"
+    more = policy.model_copy(update={"repairs": policy.repairs.model_copy(update={"deep": 2})})
+    assert tell(next_step(read(history), "deep", more)) == "deep 1.3 repair 1.2"
+
+
+def test_why_it_goes_up_is_told() -> None:
+    whys = {
+        "fast 1.1 assertion files=4": "the patch changes 5 lines in 4 files",
+        "fast 1.1 types, fast 1.2 types": "type errors persist in 2 samples",
+        FAST: "tests failed 2 times",
+        "deep 1.1 timeout, deep 1.2 timeout": "2 failures do not tell what is wrong",
+    }
+    for history, why in whys.items():
+        step = next_step(read(history), history.split()[0], POLICY)  # type: ignore[arg-type]
+        assert isinstance(step, Try)
+        assert step.why == why
