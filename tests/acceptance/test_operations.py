@@ -128,6 +128,8 @@ def test_a_new_broker_takes_over_when_its_settings_change(make_daemon: Callable[
     daemon = make_daemon()
     add_noop_type(daemon.home / "agents")
     daemon.start()
+    # one that is still starting reads the changed settings itself
+    daemon.wait(lambda: daemon.events("process_started", actor="broker"), 20, "no broker")
     reload(daemon, '[models.other]\nprovider = "ollama"\n[tiers]\nfast = "other"\n')
     daemon.wait(lambda: len(daemon.events("process_started", actor="broker")) == 2, 20, "no new broker")
     first, second = daemon.events("process_started", actor="broker")
