@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for wrong options."""
     options = _options(argv)
     began = time.monotonic()
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="fw-", dir=options.folder))
     with Walk(folder) as walk:
         points = [p for target in _targets(options.only) for p in walk.points(target)]

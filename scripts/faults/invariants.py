@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -16,6 +17,10 @@ from swarmd.council.registry import read_active, read_registry
 from swarmd.home import Home
 
 __all__ = ["after_the_end", "at_the_crash", "once_each"]
+
+_PROBE = re.compile(r"[a-z0-9_]{8}")
+"""The name of the file by which Python's tempfile finds out whether a folder can be written. Killed between
+its making and its removal, Python leaves it behind; it holds "blat" or nothing."""
 
 
 def at_the_crash(home: Path, dropped: Collection[str]) -> list[str]:
@@ -106,6 +111,8 @@ def _left(home: Path) -> Iterator[str]:
             yield f"{_name(path, home)} is left"
     for name in ("run", "tmp"):
         for path in (home.parent / name).rglob("*"):
+            if _PROBE.fullmatch(path.name) and path.is_file() and path.read_bytes() in (b"", b"blat"):
+                continue
             if not path.is_dir() or name == "tmp":
                 yield f"{name}/{path.relative_to(home.parent / name)} is left outside of the home"
     if places.daemon_file.exists():

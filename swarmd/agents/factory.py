@@ -392,5 +392,6 @@ async def _end(process: asyncio.subprocess.Process, grace_s: float = _STRAY_GRAC
     try:
         await asyncio.wait_for(process.wait(), grace_s)
     except TimeoutError:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):  # it has ended just now
+            process.kill()
         await process.wait()

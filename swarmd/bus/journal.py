@@ -145,14 +145,14 @@ class Journal:
                     self._wait_for_room()
                     return
                 if self._written is not None:
-                    self._fail(error)  # the lines are in the log, and cannot be acknowledged
+                    self.fail(error)  # the lines are in the log, and cannot be acknowledged
                     break
                 if len(group) > 1 and not _is_fatal(error):
                     singly = len(group)
                     continue
                 self._refuse(group[0], error)
             except Exception as error:  # applying a line failed: nobody may go on from such a state
-                self._fail(error)
+                self.fail(error)
             del self._queue[: len(group)]
         self.waiting_for_space = False
 
@@ -170,11 +170,20 @@ class Journal:
 
     def _refuse(self, change: _Change, error: OSError | AuditError) -> None:
         if _is_fatal(error):
-            self._fail(error)
+            self.fail(error)
         elif not change.done.done():
             change.done.set_exception(error)
 
-    def _fail(self, error: Exception) -> None:
+    def sync_dir(self, folder: Path) -> None:
+        """As ``durable.sync_dir``. After its FsyncFailedError nothing can be committed any more."""
+        try:
+            durable.sync_dir(folder)
+        except durable.FsyncFailedError as error:
+            self.fail(error)
+            raise
+
+    def fail(self, error: Exception) -> None:
+        """A sync has failed, here or elsewhere in this process: nothing can be committed any more."""
         self._failed = error  # another sync may succeed, and would hide what was lost
         for change in self._queue:
             if not change.done.done():
@@ -261,7 +270,7 @@ class Journal:
             elif self.chain.full:
                 self._rotate()
         except durable.FsyncFailedError as error:
-            self._fail(error)
+            self.fail(error)
             raise
 
     def _switch(self) -> None:

@@ -116,7 +116,8 @@ class BrokerProcess:
 
     def _end_if_late(self, process: asyncio.subprocess.Process) -> None:
         if not self._up.is_set() and process.returncode is None:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
 
     async def _hear(self, control: AsyncChannel, message: dict[str, Any]) -> None:
         if message["op"] == "ready":
@@ -202,5 +203,6 @@ async def _reap(process: asyncio.subprocess.Process) -> int | None:
     try:
         return await asyncio.wait_for(process.wait(), 2.0)
     except TimeoutError:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):  # it has ended just now
+            process.kill()
         return await process.wait()

@@ -47,7 +47,8 @@ class Commands:
             while True:
                 try:
                     found = await self._control.next_command()
-                except durable.FsyncFailedError:
+                except durable.FsyncFailedError as error:
+                    self._context.journal.fail(error)
                     raise
                 except OSError:  # no room for a dead letter
                     await asyncio.sleep(1.0)
@@ -64,7 +65,8 @@ class Commands:
             self._take_back(lines)
             self._control.done(received)
             if self._context.settings.daemon.durability == "power":
-                durable.sync_dir(self._context.home.control)  # or it comes back, and undoes the next one
+                # or it comes back, and undoes the next one
+                self._context.journal.sync_dir(self._context.home.control)
             return
         data = received.model_dump(include={"name", "code", "field", "message"})
         await self._context.journal.commit(

@@ -171,7 +171,8 @@ async def publish_result(context: Context, request_id: str, data: bytes) -> None
     when it is not possible now: on a full disk, or with something else in the way."""
     try:
         _publish(context, request_id, data)
-    except durable.FsyncFailedError:
+    except durable.FsyncFailedError as error:
+        context.journal.fail(error)
         raise
     except (OSError, ValueError, SwarmdError) as error:
         if request_id not in context.unpublished:

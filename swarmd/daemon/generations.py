@@ -22,13 +22,14 @@ class Generations:
         self._factory = factory
         self._delays = Delays(random)
         self._runner: asyncio.Task[None] | None = None
+        self._closed = False
 
     def start(self, background: asyncio.TaskGroup) -> None:
         """Begin to keep one alive, in the background: what needs no agent need not wait for it."""
         self._runner = background.create_task(self._keep())
 
     async def _keep(self) -> None:
-        while True:
+        while not self._closed:  # a cancellation may come as another error: the process ends just then
             if not await self._try():
                 continue
             since = self._context.clock.boot()
@@ -62,5 +63,6 @@ class Generations:
 
     def close(self) -> None:
         """Start none any more."""
+        self._closed = True
         if self._runner is not None:
             self._runner.cancel()

@@ -128,7 +128,10 @@ class Intake:
         """Take a batch, whose changes are committed in one group. False when the disk took not all."""
         done = await asyncio.gather(*map(self._take, batch), return_exceptions=True)
         for candidate, error in zip(batch, done, strict=True):
-            if isinstance(error, durable.FsyncFailedError) or not isinstance(error, OSError | None):
+            if isinstance(error, durable.FsyncFailedError):
+                self._context.journal.fail(error)
+                raise error
+            if not isinstance(error, OSError | None):
                 raise error
             if error is not None:  # no room for a folder or a record: the file waits where it is
                 self._inbox.put_back(candidate)

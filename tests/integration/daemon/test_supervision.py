@@ -50,8 +50,11 @@ def gone(pid: int) -> bool:
 
 
 @asynccontextmanager
-async def crew_of(home: Home) -> AsyncIterator[tuple[Crew, Context]]:
-    """A crew whose zygote is the odd one and whose broker is up in name only."""
+async def crew_of(
+    home: Home, zygote: tuple[str, ...] = ODD_ZYGOTE, *, warm: bool = True
+) -> AsyncIterator[tuple[Crew, Context]]:
+    """A crew whose zygote is the odd one and whose broker is up in name only. Unless it is to be ``warm``,
+    its process need only have been started."""
     durable.make_dirs(*home.folders())
     settings = Settings.model_validate({"daemon": FAST | {"max_load_per_core": 0}})
     state, clock = State(lambda request_id, name: b""), SystemClock()
@@ -68,10 +71,10 @@ async def crew_of(home: Home) -> AsyncIterator[tuple[Crew, Context]]:
     async with asyncio.TaskGroup() as background:
         crew = Crew(context, Registry(home, clock, "boot"), ignore, background, Random(1))
         crew.factory._attach = attach
-        crew.factory._command = ODD_ZYGOTE
+        crew.factory._command = zygote
         crew.broker._up.set()
         crew._generations.start(background)
-        await until(lambda: crew.factory.alive)
+        await until(lambda: crew.factory.alive if warm else crew.factory.zygote_pid)
         try:
             yield crew, context
         finally:
@@ -233,6 +236,20 @@ def test_a_zygote_that_cannot_start_is_tried_again_and_ends_nothing(tmp_path: Pa
             assert context.wake.is_set()
 
     run(story)
+
+
+def test_a_stop_while_the_zygote_starts_leaves_nothing_and_starts_no_other(tmp_path: Path) -> None:
+    deaf = (sys.executable, "-c", "import time; time.sleep(60)")
+
+    async def story() -> None:
+        async with asyncio.timeout(30), crew_of(Home(tmp_path), deaf, warm=False) as (crew, _):
+            started = zygote_of(crew)
+        assert gone(started)
+        assert crew.factory.zygote_pid in (None, started), "another one was started"
+
+    asyncio.run(story())
+    failed = [line for line, _ in read_lines(Home(tmp_path).master_log) if line["event"] == "process_failed"]
+    assert not failed
 
 
 def test_no_more_are_started_than_may_live_however_often_it_is_asked(tmp_path: Path) -> None:

@@ -206,6 +206,30 @@ def test_after_a_failed_sync_no_checkpoint_covers_up_what_was_lost(
     assert replay(home.root, home.wal, home.log, "another boot").log_bytes == 0
 
 
+def test_after_a_failed_sync_of_a_folder_nothing_is_synced_any_more(
+    home: Home, monkeypatch: pytest.MonkeyPatch, syncs: list[int]
+) -> None:
+    def broken(path: Path) -> None:
+        raise durable.FsyncFailedError(errno.EIO, "fsync failed")
+
+    async def story() -> None:
+        journal = home.open()
+        await journal.commit(line("one"))
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, "sync_dir", broken)
+            with pytest.raises(durable.FsyncFailedError):
+                journal.sync_dir(home.root)
+        syncs.clear()
+        with pytest.raises(durable.FsyncFailedError):
+            await journal.commit(line("never"))
+        with pytest.raises(durable.FsyncFailedError):
+            await journal.checkpoint()
+        assert not syncs
+        journal.close()
+
+    asyncio.run(story())
+
+
 def test_a_state_that_cannot_take_a_line_ends_all_commits(home: Home) -> None:
     def broken(found: Line, offset: int) -> None:
         raise KeyError("a line that the state does not understand")
