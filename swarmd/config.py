@@ -122,7 +122,8 @@ class ModelSettings(Section):
     """Tokens that prompt and reply may have together. It stays the same over all calls, because a
     change makes servers load the model anew."""
     parallel: int = Field(default=1, ge=1, le=64)
-    """embedded, ollama: calls made at one time; each has ``context`` tokens."""
+    """embedded, ollama: calls made at one time; each has ``context`` tokens. For every provider: how many
+    samples of one attempt are drawn at one time, within policy.concurrency."""
     gpu_layers: int | Literal["auto"] = "auto"
     """embedded: layers held on the GPU; auto: as many as free memory allows, 0 without a GPU."""
     threads: int | None = Field(default=None, ge=1)
@@ -195,8 +196,9 @@ class ReactionSettings(Section):
     """The type checker finds something new."""
     lint: Reaction = "repair"
     """The linter finds something new."""
-    assertion: Reaction = "repair"
-    """A test fails."""
+    assertion: Reaction = "sample"
+    """A test fails. Models of a few billion parameters gain more by another sample than by a repair; the
+    next attempt begins with one."""
     missing: Reaction = "shrink"
     """Tests that ran on the base did not run."""
     forged: Reaction = "sample"
@@ -216,14 +218,19 @@ class ReactionSettings(Section):
 class PolicySettings(Section):
     """The attempt loop: how often, how many, when to go up a tier, when to stop."""
 
-    samples: TierNumbers = TierNumbers(fast=3, deep=2, reviewer=1)
-    """Most samples in one attempt."""
-    attempts_per_tier: int = Field(default=2, ge=1)
+    samples: TierNumbers = TierNumbers(fast=2, deep=2, reviewer=1)
+    """Most samples in one attempt. The first is drawn by itself; the others too, unless the model answers
+    several calls at one time (models.<name>.parallel)."""
+    attempts_per_tier: TierNumbers = TierNumbers(fast=1, deep=2, reviewer=2)
     """A tier whose attempts have all failed at their gates hands the task to the next one."""
     max_attempts: int = Field(default=5, ge=1)
     """Over all tiers; then the task is aborted."""
     repairs: TierNumbers = TierNumbers(fast=0, deep=1, reviewer=1)
-    """Most repairs within one attempt. Models of up to 1B do not gain by them."""
+    """Most repairs within one attempt. Models of up to 1B do not gain by them: where it is 0, a second
+    attempt on the tier is not shown what failed in the first one either."""
+    copies: TierNumbers = TierNumbers(fast=1, deep=2, reviewer=2)
+    """How often one sample is asked for again at once, in other ways, when the reply is the code as it was
+    or code that failed before."""
     on_failure: ReactionSettings = ReactionSettings()
     context_tokens: TierNumbers = TierNumbers(fast=1200, deep=1200, reviewer=1200)
     """Cap on a prompt. On a CPU, 1,200 tokens take half a minute to a minute to read."""
@@ -266,6 +273,11 @@ class SandboxSettings(Section):
     """Wall time of one gate, in seconds."""
     disk_mib: int = Field(default=1024, ge=16)
     """Largest file that a gate may write."""
+    trace_tests: int = Field(default=30, ge=0, le=1000)
+    """Most failing, and most passing, tests of the base commit that are run once more to see which
+    functions they run, so that a bugfix begins where the defect is likeliest. 0: none."""
+    trace_s: float = Field(default=20.0, gt=0)
+    """Wall time for that, in seconds; what is not done by then is left out."""
 
 
 class OllamaSettings(Section):

@@ -110,6 +110,11 @@ class Home:
         return self.root / "knowledge"
 
     @cached_property
+    def calibration(self) -> Path:
+        """How the models do with each edit format: what ``swarmd model calibrate`` measured."""
+        return self.root / "calibration"
+
+    @cached_property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -12,6 +12,7 @@ import importlib
 import os
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ class Agent:
         context = RoleContext(
             order=order,
             agent_type=self._type,
-            ask=lambda call: self._ask(order, call),
+            ask_all=lambda calls: self._ask_all(order, calls),
             measure=lambda call: self._broker.count(
                 self._addressed(order, call), on_wait=lambda: self._wait("counts tokens")
             ),
@@ -177,17 +178,17 @@ class Agent:
             failure=failure,
         )
 
-    def _ask(self, order: Order, call: ChatCall) -> ChatReply:
-        """Ask the broker for ``order``."""
-        call = self._addressed(order, call)
-        try:
-            reply = self._broker.chat(call, on_wait=lambda: self._wait(f"model: {call.purpose}"))
-        except ModelError as error:
-            self._recorder.add(call, None, f"{error.code}: {error.message}")
-            raise
-        self._recorder.add(call, reply)
-        self._usage += reply.usage
-        return reply
+    def _ask_all(self, order: Order, calls: Sequence[ChatCall]) -> list[ChatReply | ModelError]:
+        """Ask the broker for ``order``, all ``calls`` at one time."""
+        asked = [self._addressed(order, call) for call in calls]
+        answers = self._broker.chat_all(asked, on_wait=lambda: self._wait(f"model: {asked[0].purpose}"))
+        for call, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, ModelError):
+                self._recorder.add(call, None, f"{answer.code}: {answer.message}")
+            else:
+                self._recorder.add(call, answer)
+                self._usage += answer.usage
+        return answers
 
     def _addressed(self, order: Order, call: ChatCall) -> ChatCall:
         """``call`` with who asks and for what: that is set here, not by the role."""

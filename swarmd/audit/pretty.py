@@ -90,6 +90,8 @@ FOR_PROGRAMS = frozenset(
 )
 """Fields of data that people see only with -v, as they do hashes and ids."""
 NOTHING_IF_ZERO = frozenset(["diff_size", "micro_usd"])
+THEN = "then"
+"""The field of data that says what follows."""
 TEXTS = frozenset(["action", "message", "note", "reason", "summary", "text", "why"])
 """Fields that speak for themselves: shown without their name."""
 
@@ -155,6 +157,7 @@ def render(line: Mapping[str, Any], style: Style = Style()) -> str:
         f"{_subject(line):24}",
         f"{clean(str(line.get('event') or '?'), 40):20}",
         _detail(line, style),
+        _then(line, style),
         _paint(_next_command(line, word), 1, style),
     ]
     text = " ".join(column for column in columns if column).rstrip()
@@ -187,10 +190,18 @@ def _next_command(line: Mapping[str, Any], word: str) -> str:
     return command.format(request_id=request_id)
 
 
+def _then(line: Mapping[str, Any], style: Style) -> str:
+    """What the daemon does next, behind everything else so that no long detail cuts it off."""
+    data = line.get("data")
+    text = clean(str(data.get(THEN) or ""), MAX_VALUE) if isinstance(data, dict) else ""
+    return _paint(f"{'->' if style.plain else '→'} {text}", COLOURS[WORK], style) if text else ""
+
+
 def _detail(line: Mapping[str, Any], style: Style) -> str:
     data = line.get("data")
     fields = {key: value for key, value in line.items() if key not in SHOWN_ELSEWHERE}
     fields |= data if isinstance(data, dict) else {"data": data}
+    fields.pop(THEN, None)
     latency = fields.pop("latency_ms", None)
     status = str(line.get("status") or "")
     parts = [clean(status, 20) if status not in ("pass", "ok") else ""]

@@ -42,6 +42,10 @@ MODEL = LazyGroup(
         "list": ("swarmd.cli.model_list:list_", "Show the tiers, their models and the weights."),
         "pull": ("swarmd.cli.model_pull:pull", "Fetch weights, checked by their hash."),
         "test": ("swarmd.cli.model_test:test", "Ask a model one question."),
+        "calibrate": (
+            "swarmd.cli.model_calibrate:calibrate",
+            "Measure which edit format a model handles best.",
+        ),
     },
 )
 BUS = LazyGroup(
@@ -158,6 +162,13 @@ def _report(error: Exception, context: Context, arguments: Sequence[str]) -> int
         return error.exit_code
     if durable.is_full(error):
         output.error("E-DISK-FULL", f"there is no room: {error}", "Make room, then do it again.")
+        return ExitCode.FAILED
+    if isinstance(error, durable.FsyncFailedError):
+        output.error(
+            "E-FSYNC",
+            f"the disk did not confirm a write: {error.strerror or error}",
+            "Look at the disk and the kernel's log. Started again, swarmd goes on from what the disk holds.",
+        )
         return ExitCode.FAILED
     if context.verbose:
         traceback.print_exception(error)

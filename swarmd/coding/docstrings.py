@@ -8,8 +8,9 @@ import textwrap
 
 from swarmd.coding import symbols
 from swarmd.coding.failure import EditError, FormatError, NothingError
+from swarmd.coding.readings import parse_reply
 from swarmd.coding.reply import blocks, strip_thinking
-from swarmd.coding.splice import indent_of, indent_unit, parse_reply
+from swarmd.coding.splice import indent_of, indent_unit
 
 __all__ = ["clean", "put"]
 

@@ -18,6 +18,8 @@ __all__ = ["Evidence", "collect", "relevant"]
 
 MAX_FAILURES = 4
 """More failing tests say little that is new."""
+MAX_VALUE, MAX_VALUES = 160, 7
+"""Most characters of one local value, and most of them."""
 MAX_HOPS = 3
 """Most packages through which a name is traced to its file."""
 _FRAME = re.compile(r"^(?P<path>[^:]+):(?P<line>\d+)(?:\s+(?:in\s+)?(?P<function>\S+))?")
@@ -43,6 +45,9 @@ class Evidence:
     """Names in the statement that failed."""
     files: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     """What the test file imports from the project: local name -> (file, name in it)."""
+    values: tuple[str, ...] = ()
+    """The innermost frame of the project, its line and its local values, where they say more than the test
+    and its output do."""
     absent: tuple[tuple[str, str], ...] = ()
     """(class or module or "", name) that the failure says does not exist."""
 
@@ -75,12 +80,13 @@ def _evidence(failure: TestFailure, survey: Survey, snapshot: Snapshot) -> Evide
     known = set(survey.files)
     source_frames = tuple((path, line) for path, line in frames if path in known and not is_test(path))
     absent = tuple(_absent(failure.message))
+    values = _values(failure)
     path = failure.path or failure.test_id.partition("::")[0]
     source = snapshot.read(path)
     try:
         tree = symbols.parse(source or "")
     except SyntaxFailedError:
-        return Evidence(failure, frames=source_frames, absent=absent)
+        return Evidence(failure, frames=source_frames, values=values, absent=absent)
     test = _find_test(tree, failure.test_id)
     lines = [line for frame_path, line in frames if frame_path == path]
     return Evidence(
@@ -90,8 +96,20 @@ def _evidence(failure: TestFailure, survey: Survey, snapshot: Snapshot) -> Evide
         called=tuple(symbols.calls_in(test.node)) if test else (),
         judged=tuple(_judged(test, lines)) if test else (),
         files=_origins(imported_files(tree, survey.files), survey, snapshot),
+        values=values,
         absent=absent,
     )
+
+
+def _values(failure: TestFailure) -> tuple[str, ...]:
+    """The frames come first; then, indented, the innermost one's line and its values."""
+    places = [text for text in failure.frames if not text.startswith(" ")]
+    line, *values = [text.strip() for text in failure.frames if text.startswith("    ")] or [""]
+    in_test = not places or is_test(_frame(places[-1])[0])
+    if not line or (in_test and not values):
+        return ()
+    head = [] if in_test else [f"at {places[-1]}: {line}"]
+    return tuple(text[:MAX_VALUE] for text in [*head, *values[:MAX_VALUES]])
 
 
 def _origins(

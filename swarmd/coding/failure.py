@@ -15,6 +15,7 @@ __all__ = [
     "FormatError",
     "NothingError",
     "RefusedError",
+    "RepeatedError",
     "SyntaxFailedError",
     "failure",
     "signature",
@@ -46,7 +47,14 @@ class NothingError(EditError):
     """The edit changes nothing."""
 
     code = "E-EDIT-NOTHING"
-    kind = "nothing"
+    kind: FailureClass = "nothing"
+
+
+class RepeatedError(NothingError):
+    """The edit is one that was judged and failed before, but for names and comments."""
+
+    code = "E-EDIT-REPEATED"
+    kind = "repeated"
 
 
 class RefusedError(EditError):

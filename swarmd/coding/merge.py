@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from swarmd.coding import draft, imports, symbols
 from swarmd.coding.draft import Draft
 from swarmd.coding.failure import FormatError, NothingError, RefusedError
-from swarmd.coding.splice import is_stub, leaves_out, parse_reply, piece, same_code
+from swarmd.coding.readings import Code, read_code
+from swarmd.coding.splice import is_stub, leaves_out, piece, same_code
 from swarmd.coding.symbols import Definition, Symbol
 
 __all__ = ["Scope", "merge"]
@@ -59,19 +61,38 @@ class _Merge:
     """Qualified names that the reply defines."""
     stubs: list[str] = field(default_factory=list)
     """Those that it leaves without a body."""
+    needed: set[str] = field(default_factory=set)
+    """Names that what was asked for, or was in the file before, uses in the reply, directly or not."""
+
+    def is_superfluous(self, node: ast.stmt, name: str) -> bool:
+        """True for a new name at the top that belongs to an example or a test of the reply.
+
+        When it is known what was asked for, other things are new only if that needs them. Else a value
+        that is made by the file's own functions is an example, and could not stand at its head anyway.
+        """
+        if name in self.scope.adds or name in self.needed:
+            return False
+        if self.scope.wanted:
+            return True
+        if symbols.is_definition(node):
+            return name.lower().startswith("test")
+        known = {symbol.name for symbol in self.file.known} | {*self.seen}
+        return bool(known & set(symbols.calls_in(node)))
 
 
-def merge(source: str, code: str, scope: Scope) -> str:
-    """``source`` with what ``code`` defines, within ``scope``.
+def merge(source: str, code: str, scope: Scope, *, cut: bool = False) -> str:
+    """``source`` with what ``code`` defines, within ``scope``. ``cut``: the code breaks off.
 
     Raises FormatError, NothingError, RefusedError or SyntaxFailedError; the message is for the model.
     """
     file = draft.read(source)
-    reply, lines = parse_reply(code)
-    state = _Merge(file, scope, lines)
+    read = read_code(code, cut=cut)
+    reply, state = read.tree, _Merge(file, scope, read.lines)
+    state.needed = _needed(state, reply.body)
     for node in reply.body:
         _place(state, node)
     _check_asked(state)
+    _check_whole(state, read)
     if not file.changes:
         if state.stubs:
             raise RefusedError(f"The body of {', '.join(state.stubs)} was left out; write it in full.")
@@ -83,6 +104,25 @@ def merge(source: str, code: str, scope: Scope) -> str:
     return merged
 
 
+def _needed(state: _Merge, body: Sequence[ast.stmt]) -> set[str]:
+    scope = state.scope
+    known = {symbol.name.split(".")[0] for symbol in state.file.known} | {
+        part for name in scope.wanted for part in name.split(".")
+    }
+    uses = {
+        name: imports.used_names([node])
+        for node in body
+        for name in ([node.name] if symbols.is_definition(node) else symbols.bound_names(node))
+    }
+    needed: set[str] = set()
+    todo = [name for name in uses if name in known]
+    while todo:
+        new = uses[todo.pop()] & uses.keys() - needed
+        needed |= new
+        todo += new
+    return needed
+
+
 def _check_asked(state: _Merge) -> None:
     """The reply must define at least one of the names that the task is about."""
     wanted = sorted(state.scope.wanted)
@@ -90,6 +130,13 @@ def _check_asked(state: _Merge) -> None:
         return
     has = f"it defines {', '.join(state.seen)}" if state.seen else "it defines nothing"
     raise FormatError(f"The reply must define {' or '.join(wanted)}, by exactly that name; {has}.")
+
+
+def _check_whole(state: _Merge, read: Code) -> None:
+    """A class that was asked for is not taken in part; one that only holds what was asked for is."""
+    asked = sorted(read.partial & state.scope.wanted)
+    if asked:
+        raise FormatError(f"class {asked[0]} breaks off or does not parse; write all of it.")
 
 
 def _place(state: _Merge, node: ast.stmt) -> None:
@@ -132,7 +179,7 @@ def _place_definition(state: _Merge, node: Definition, owner: str) -> None:
         state.stubs.append(name)
     elif existing is not None:
         _replace(state, node, existing)
-    else:
+    elif owner or not state.is_superfluous(node, node.name):
         _add(state, node, owner)
 
 
@@ -204,6 +251,8 @@ def _place_constant(state: _Merge, node: ast.Assign | ast.AnnAssign, owner: str)
         state.seen.append(name)
         existing = state.file.find(name)
         part = piece(node, state.lines)
+        if existing is None and not owner and state.is_superfluous(node, bound):
+            continue
         if existing is None:
             state.file.add_constant(part, state.file.find(owner) if owner else None)
             return

@@ -108,8 +108,11 @@ def test_parts(evidence: Sequence[Evidence]) -> list[Part]:
         parts.append(Part("test", code, (short, ""), rank=4))
     message = first.failure.message.strip()
     if message:
-        text = f"Its output:\n{fence(shorten(message, 900))}"
-        parts.append(Part("output", text, (f"Its output:\n{fence(shorten(message, 300))}", ""), rank=2))
+        said = [shorten(message, 900), shorten(message, 300)]
+        if first.values:
+            said.insert(0, "\n".join([said[0], *first.values]))
+        long, *shorter = (f"Its output:\n{fence(text)}" for text in said)
+        parts.append(Part("output", long, (*shorter, ""), rank=2))
     return parts
 
 

@@ -18,32 +18,35 @@ An attempt is one round of up to n samples. The rules, in the order in which the
       row
 8     failures of the deep tier that tell nothing       the reviewer tier
       (UNCLEAR) in escalate_unclear samples in a row
-9     it did not fit on top of the other tasks          a new attempt on the same tier
+9     it did not fit on top of the other tasks, or      a new attempt on the same tier, which is shown why
+      failed there although it had passed alone
 10    a patch or a failure's signature came again       the attempt is over
       in this attempt, or it has had its n samples
-11    the attempt goes on                               the next sample, as the failure's class says
-12    the attempt is over, and the tier has had fewer   a new attempt there, which is shown the best of
-      than attempts_per_tier                            what failed before
+11    the attempt goes on                               the next sample, as the failure's class says; plain
+                                                        ones as many at one time as the model answers
+12    the attempt is over, and the tier has had fewer   a new attempt there; where the tier repairs at all,
+      than attempts_per_tier                            it begins with the best of what failed before
 13    the tier has had its attempts: a gate failed      the next tier: fast, deep, reviewer. It begins
       twice                                             afresh, unless the best of deep's patches needs
                                                         a minimal repair: then with that
 14    max_attempts were made, or there is no next tier  stop, and say why
 ====  ================================================  ==============================================
 
-The first sample of an attempt is drawn at temperature 0, the others warmer each, because another
-sample is what helps models of up to 3B most: more than their own repairs.
+A tier's first sample, and a repair that begins an attempt, are drawn at temperature 0, the others warmer
+each, because another sample is what helps models of up to 3B most: more than their own repairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 from swarmd.config import PolicySettings, Reaction
 from swarmd.messages import Failure, Outcome, Tier, Way
 
-__all__ = ["MODEL_TRIES", "TIERS", "UNCLEAR", "Stop", "Try", "next_step", "temperature"]
+__all__ = ["MODEL_TRIES", "TIERS", "UNCLEAR", "Stop", "Try", "failed_programs", "next_step", "temperature"]
 
 TIERS: tuple[Tier, ...] = ("fast", "deep", "reviewer")
 """From the cheapest to the last."""
@@ -53,13 +56,15 @@ UNCLEAR = frozenset({"timeout", "limits", "missing", "forged"})
 """Classes of failures that do not tell what is wrong with the code."""
 
 _WARM, _WARMER = 0.7, 0.8
-_NEVER_JUDGED = frozenset({"format", "nothing", "model"})
+_AS_WRITTEN = frozenset({"conflict", "lint"})
+"""Classes of failures that another text of the same program, or another tip, may not have."""
+_NEVER_JUDGED = frozenset({"format", "nothing", "repeated", "model"})
 _WAYS: dict[Reaction, Way] = {"repair": "repair", "reask": "reask", "shrink": "shrink"}
 
 
 @dataclass(frozen=True)
 class Try:
-    """One more sample."""
+    """One more sample, or several at one time."""
 
     attempt: int
     sample: int
@@ -72,6 +77,10 @@ class Try:
     """The attempt and sample whose patch is to be repaired."""
     why: str = ""
     """Why it is not simply the next one, for people."""
+    width: int = 1
+    """How many samples are drawn at one time, this one the first of them."""
+    nth: int = 1
+    """Its number among all samples of its tier, from 1: such are asked for in different ways."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,7 @@ class _History:
     outcomes: Sequence[Outcome]
     start: Tier
     policy: PolicySettings
+    slots: Mapping[Tier, int]
 
     @cached_property
     def last(self) -> Outcome:
@@ -114,16 +124,29 @@ class _History:
         return self.policy.on_failure.to(self.last.failure.kind) if self.last.failure else "sample"
 
 
-def temperature(sample: int) -> float:
-    """How warm sample number ``sample`` (from 1) of an attempt is drawn."""
-    return 0.0 if sample <= 1 else min(_WARM + 0.05 * (sample - 2), _WARMER)
+def temperature(nth: int) -> float:
+    """How warm sample number ``nth`` (from 1) of a tier is drawn."""
+    return 0.0 if nth <= 1 else min(_WARM + 0.05 * (nth - 2), _WARMER)
 
 
-def next_step(history: Sequence[Outcome], start: Tier, policy: PolicySettings) -> Try | Stop:
-    """What follows on ``history``, which holds every sample of the task, oldest first."""
+def failed_programs(history: Sequence[Outcome]) -> list[str]:
+    """``canonical`` of the patches that would fail again, however they are written."""
+    failed = [outcome for outcome in history if outcome.failure and _kind(outcome) not in _AS_WRITTEN]
+    programs = (one for outcome in failed for one in (outcome.canonical, *outcome.others))
+    return list(dict.fromkeys(one for one in programs if one))
+
+
+def next_step(
+    history: Sequence[Outcome],
+    start: Tier,
+    policy: PolicySettings,
+    slots: Mapping[Tier, int] = MappingProxyType({}),
+) -> Try | Stop:
+    """What follows on ``history``, which holds every sample of the task, oldest first. ``slots``: how many
+    calls of a tier its model answers at one time, if it is more than one."""
     if not history:
         return Try(1, 1, start, temperature(1))
-    known = _History(history, start, policy)
+    known = _History(history, start, policy, slots)
     steps = (rule(known) for rule in _RULES)
     return next((step for step in steps if step is not None), None) or _attempt_is_over(known)
 
@@ -140,7 +163,7 @@ def _no_model(known: _History) -> Try | Stop | None:  # 3
         return None
     tries = _unanswered(known.outcomes)
     if tries < MODEL_TRIES:
-        return next_step(known.outcomes[:-tries], known.start, known.policy)
+        return next_step(known.outcomes[:-tries], known.start, known.policy, known.slots)
     return _go_up(known, "no model answered")
 
 
@@ -173,21 +196,30 @@ def _stays_unclear(known: _History) -> Try | Stop | None:  # 8
 
 
 def _conflicts(known: _History) -> Try | Stop | None:  # 9
-    return _attempt_is_over(known) if known.kind == "conflict" else None
+    last, before = known.last, known.outcomes[-2] if len(known.outcomes) > 1 else None
+    passed_alone = before is not None and before.ok and _place(before) == _place(last)
+    if known.kind != "conflict" and not passed_alone:
+        return None
+    step = _attempt_is_over(known)
+    if isinstance(step, Stop) or step.way == "repair" or step.tier != last.tier:
+        return step
+    return _repair(step.attempt, step.tier, last, step.why, nth=step.nth)
 
 
 def _goes_on(known: _History) -> Try | None:  # 10, 11
     last = known.last
-    if _repeats(known.attempt) or last.sample >= known.policy.samples.of(last.tier):
+    sample, most = last.sample + last.width, known.policy.samples.of(last.tier)
+    if _repeats(known.attempt) or sample > most:
         return None
     reaction = known.reaction
     if reaction == "repair" and _repairs_made(known) >= known.policy.repairs.of(last.tier):
         reaction = "sample"
-    sample, way = last.sample + 1, _WAYS.get(reaction)
+    way = _WAYS.get(reaction)
     if way is None:
-        return _sample(known, last.attempt, sample)
-    shown = (last.attempt, last.sample) if way == "repair" else None
-    return Try(last.attempt, sample, last.tier, temperature(sample), way, last.failure, shown)
+        width = max(1, min(known.slots.get(last.tier, 1), most - sample + 1))
+        return replace(_sample(known, last.attempt, sample), width=width)
+    shown, nth = _place(last) if way == "repair" else None, 1 + sum(o.width for o in known.tier)
+    return Try(last.attempt, sample, last.tier, temperature(nth), way, last.failure, shown, nth=nth)
 
 
 _RULES: tuple[Callable[[_History], Try | Stop | None], ...] = (
@@ -204,10 +236,10 @@ _RULES: tuple[Callable[[_History], Try | Stop | None], ...] = (
 
 def _attempt_is_over(known: _History) -> Try | Stop:  # 12, 13
     attempts_here = {outcome.attempt for outcome in known.tier}
-    if len(attempts_here) < known.policy.attempts_per_tier:
+    if len(attempts_here) < known.policy.attempts_per_tier.of(known.last.tier):
         return _new_attempt(known, known.last.tier)
     gates = {outcome.failure.gate for outcome in known.tier if outcome.failure} - {None}
-    return _go_up(known, f"{', '.join(sorted(map(str, gates)) or ['it'])} failed {len(attempts_here)} times")
+    return _go_up(known, f"{', '.join(sorted(map(str, gates)) or ['it'])} failed in {_samples(known)}")
 
 
 def _go_up(known: _History, why: str) -> Try | Stop:
@@ -225,7 +257,7 @@ def _new_attempt(known: _History, tier: Tier, why: str = "") -> Try | Stop:
     if tier == "reviewer" and known.last.tier == "deep":
         best = _best(known.tier)
         if best is not None and 0 < best.red <= known.policy.minimal_repair:
-            return _repair(attempt, tier, best, f"{why}; a minimal repair may be enough")
+            return _repair(attempt, tier, best, f"{why}; a minimal repair may be enough", nth=1)
     return _sample(known, attempt, 1, tier, why)
 
 
@@ -259,7 +291,8 @@ def _repeats(attempt: Sequence[Outcome]) -> bool:
     patches = {outcome.patch_sha256 for outcome in before} - {None}
     signatures = {outcome.failure.signature for outcome in before if outcome.failure}
     again = last.failure is not None and last.failure.signature in signatures
-    return last.patch_sha256 in patches or again
+    same = last.patch_sha256 in patches or last.canonical in failed_programs(before)
+    return same or again or _kind(last) == "repeated"
 
 
 def _repairs_made(known: _History) -> int:
@@ -282,18 +315,30 @@ def _last_of(outcomes: Sequence[Outcome]) -> Outcome | None:
 
 
 def _sample(known: _History, attempt: int, sample: int, tier: Tier | None = None, why: str = "") -> Try:
-    """A sample that is shown the best of what earlier attempts on its tier gave, if there were any."""
+    """A plain sample; at the head of an attempt it is shown the best of what failed on its tier, if the
+    tier repairs at all."""
     tier = tier or known.last.tier
-    earlier = [o for o in known.outcomes if o.attempt < attempt and o.tier == tier]
-    best = _best(earlier)
-    if best is None:
-        return Try(attempt, sample, tier, temperature(sample), why=why)
-    return _repair(attempt, tier, best, why, sample)
+    earlier = [outcome for outcome in known.outcomes if outcome.tier == tier]
+    nth = 1 + sum(outcome.width for outcome in earlier)
+    best = _best(earlier) if sample == 1 and known.policy.repairs.of(tier) else None
+    if best is not None:
+        return _repair(attempt, tier, best, why, nth)
+    return Try(attempt, sample, tier, temperature(nth), why=why, nth=nth)
 
 
-def _repair(attempt: int, tier: Tier, best: Outcome, why: str, sample: int = 1) -> Try:
-    shown = (best.attempt, best.sample)
-    return Try(attempt, sample, tier, temperature(sample), "repair", best.failure, shown, why)
+def _repair(attempt: int, tier: Tier, best: Outcome, why: str, nth: int) -> Try:
+    """The head of an attempt that begins with ``best``."""
+    shown = _place(best)
+    return Try(attempt, 1, tier, temperature(1), "repair", best.failure, shown, why, nth=nth)
+
+
+def _samples(known: _History) -> str:
+    count = sum(outcome.width for outcome in known.tier)
+    return f"{count} sample{'s' if count > 1 else ''} on {known.last.tier}"
+
+
+def _place(outcome: Outcome) -> tuple[int, int]:
+    return outcome.attempt, outcome.sample
 
 
 def _last_words(known: _History) -> str:

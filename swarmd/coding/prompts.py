@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
-from swarmd.coding import parts, symbols
+from swarmd.coding import forms, parts, symbols
 from swarmd.coding.context import Count, Part, Prompt, compose, fence
 from swarmd.coding.edits import Edit, Form
 from swarmd.coding.evidence import Evidence
-from swarmd.coding.failure import SyntaxFailedError
 from swarmd.coding.merge import Scope
 from swarmd.coding.outline import outline
 from swarmd.coding.target import Target
-from swarmd.coding.tokens import estimate
 from swarmd.messages import Failure, Tier, Way
 from swarmd.workspace.tags import language_of
 
@@ -34,8 +32,6 @@ MAX_REWRITTEN_LINES = 30
 """A longer function is never asked for without its code being shown."""
 EXCERPT_CHARS = 1.2
 """Characters of a large text that are shown, for each token of the budget."""
-REPLY_MARGIN = 0.85
-"""A whole file is asked for when it takes at most this share of the reply."""
 
 Framing = Literal["direct", "anew", "explain"]
 """direct: only the code is asked for. anew: the model sees the head and docstring of what it is to write,
@@ -66,6 +62,8 @@ class Task:
     """The project's files and heads that matter, and then less of them."""
     conventions: str = ""
     """What the project asks of its code, in a few lines."""
+    forms: tuple[Form, ...] = ()
+    """Edit formats, the one that the model handles best first; empty: it is not known."""
 
     def symbols_for(self, sample: int) -> tuple[str, ...]:
         """What sample number ``sample`` rewrites: only the first of it when less is asked for."""
@@ -105,7 +103,7 @@ def ways(task: Task, sample: int) -> list[Framing]:
     chosen = [framing(task, sample)]
     if can_hide_bodies(task, sample) and "anew" not in chosen:
         chosen.append("anew")
-    if task.target.source is not None and _is_python(task.target.path) and "explain" not in chosen:
+    if task.target.source is not None and forms.is_python(task.target.path) and "explain" not in chosen:
         chosen.append("explain")
     return chosen
 
@@ -127,7 +125,8 @@ def build(
     """
     way = way or framing(task, sample)
     target, wanted = task.target, task.symbols_for(sample)
-    form = _form(target, wanted, reply)
+    # What is not shown can neither be searched for nor copied: it can only be written anew by name.
+    form = forms.choose(("symbol",) if way == "anew" else task.forms, target, wanted, reply)
     replaces = frozenset(wanted) if wanted or target.adds else None
     scope = Scope(replaces if form == "symbol" else None, frozenset(target.adds), task.words)
     code = _heads_part(target, wanted) if way == "anew" else _code_part(task, wanted, form, budget)
@@ -145,25 +144,6 @@ def build(
     return Brief(compose(system, chosen, budget, count), Edit(target.path, target.source, form, scope))
 
 
-def _form(target: Target, wanted: Sequence[str], reply: int) -> Form:
-    if target.source is None or not target.source.strip():
-        return "file"
-    fits = estimate(target.source) <= reply * REPLY_MARGIN
-    if not _is_python(target.path):
-        return "file" if fits else "replace"
-    try:
-        known = symbols.read(target.source.replace("\r\n", "\n"))
-    except SyntaxFailedError:  # the defect may be just that
-        if fits:
-            return "file"
-        return "replace"
-    return "symbol" if known or wanted or target.adds else "file" if fits else "replace"
-
-
-def _is_python(path: str) -> bool:
-    return PurePosixPath(path).suffix in {".py", ".pyi"}
-
-
 def _language(path: str) -> str:
     return _LANGUAGES.get(PurePosixPath(path).suffix.lower(), "") or language_of(path) or ""
 
@@ -179,6 +159,15 @@ def _code_part(task: Task, wanted: Sequence[str], form: Form, budget: int) -> Pa
         return Part("file", f"The file {target.path} does not exist yet.")
     source = target.source.replace("\r\n", "\n")
     whole = f"File {target.path}:\n{fence(source, _language(target.path))}"
+    if form == "replace" and wanted and forms.is_python(target.path) and forms.parses(source):
+        # In blocks of their own and without the heads of their classes: what does not stand together in
+        # the file would be copied as if it did.
+        cut = [
+            fence(symbols.segment(source, symbol), "python")
+            for symbol in symbols.read(source)
+            if symbol.name in wanted and symbol.owner not in wanted
+        ]
+        return Part("file", "\n".join([f"From {target.path}:", *cut]))
     if form == "symbol" and wanted:
         return Part("file", f"From {target.path}:\n{fence(parts.segments(source, wanted), 'python')}")
     if form == "symbol" and target.adds:
@@ -199,7 +188,7 @@ def can_hide_bodies(task: Task, sample: int) -> bool:
     """True when what is to be rewritten is small, and a failing test says what it must do."""
     target = task.target
     wanted = task.symbols_for(sample)
-    if len(wanted) != 1 or target.source is None or not _is_python(target.path):
+    if len(wanted) != 1 or target.source is None or not forms.is_python(target.path):
         return False
     known = [symbol for symbol in symbols.read(target.source.replace("\r\n", "\n")) if symbol.name in wanted]
     small = all(symbol.end - symbol.start < MAX_REWRITTEN_LINES for symbol in known)
@@ -224,14 +213,9 @@ def _head(source: str, symbol: symbols.Symbol) -> str:
 
 def _instruction(task: Task, wanted: Sequence[str], form: Form, way: Framing) -> str:
     """The last line: what to answer. It stands last because small models heed the end most."""
-    target, language = task.target, _language(task.target.path)
-    if form == "replace":
-        return (
-            "Answer with the edit in this form, the SEARCH lines copied from the file:\n"
-            "<<<<<<< SEARCH\nold lines\n=======\nnew lines\n>>>>>>> REPLACE"
-        )
-    if form == "file":
-        return f"Write the complete new text of {target.path} in one ```{language} block, and nothing else."
+    target = task.target
+    if form != "symbol":
+        return _of_text(task, wanted, form, way)
     what = " and ".join(_spoken(name) for name in [*wanted, *target.adds])
     if target.adds and not wanted:
         heads = parts.new_heads(target.adds, task.words)
@@ -248,6 +232,24 @@ def _instruction(task: Task, wanted: Sequence[str], form: Form, way: Framing) ->
             f"The code above is wrong. Write the corrected {what} in one ```python block, and nothing else."
         )
     return f"Write {what} with that change, complete, in one ```python block, and nothing else."
+
+
+def _of_text(task: Task, wanted: Sequence[str], form: Form, way: Framing) -> str:
+    """What to answer when the edit is one of the file's text."""
+    path = task.target.path
+    first = ""
+    if way == "explain" and forms.is_python(path):
+        first = f"Say in one sentence what {'is wrong' if task.evidence else 'must change'} there. Then "
+    if form == "file":
+        text = f"write the complete new text of {path} in one ```{_language(path)} block, and nothing else."
+    else:
+        changed, added = (" and ".join(map(_spoken, names)) for names in (wanted, task.target.adds))
+        what = (f" of {changed}" if changed else "") + (f" that adds {added}" if added else "")
+        text = (
+            f"answer with the edit{what} in this form, the SEARCH lines copied"
+            " from the file:\n<<<<<<< SEARCH\nold lines\n=======\nnew lines\n>>>>>>> REPLACE"
+        )
+    return first + text if first else text[0].upper() + text[1:]
 
 
 def _spoken(name: str) -> str:

@@ -31,9 +31,9 @@ def _apply_one(text: str, change: Replacement) -> str:
         if text.strip():
             raise FormatError("SEARCH is empty; copy the lines to change from the file.")
         return change.replace
-    for same, trim in ((_exactly, False), (_indented, False), (_indented, True)):
-        wanted = [line for line in search if line.strip()] if trim else search
-        places = _places(lines, wanted, same, skip_blank=trim)
+    for plain, trim in ((str.rstrip, False), (str.strip, False), (str.strip, True)):
+        wanted = [plain(line) for line in search if line.strip() or not trim]
+        places = _places(lines, wanted, plain, skip_blank=trim)
         if len(places) > 1:
             raise FormatError(f"SEARCH fits {len(places)} places; copy more lines around it.")
         if places:
@@ -44,31 +44,17 @@ def _apply_one(text: str, change: Replacement) -> str:
     raise FormatError(f"SEARCH is not in the file: {first[:200]!r}. Copy the lines exactly.")
 
 
-def _exactly(one: str, other: str) -> bool:
-    return one.rstrip() == other.rstrip()
-
-
-def _indented(one: str, other: str) -> bool:
-    return one.strip() == other.strip()
-
-
 def _places(
-    lines: Sequence[str], search: Sequence[str], same: Callable[[str, str], bool], *, skip_blank: bool
+    lines: Sequence[str], wanted: Sequence[str], plain: Callable[[str], str], *, skip_blank: bool
 ) -> list[tuple[int, int]]:
-    """Every (start, end) of ``lines`` that ``search`` fits."""
-    found = []
-    for start in range(len(lines)):
-        position, matched = start, 0
-        while position < len(lines) and matched < len(search):
-            if skip_blank and matched and not lines[position].strip():
-                position += 1
-            elif same(lines[position], search[matched]):
-                position, matched = position + 1, matched + 1
-            else:
-                break
-        if matched == len(search):
-            found.append((start, position))
-    return found
+    """Every (start, end) of ``lines`` that ``wanted`` fits, lines being compared as ``plain`` makes them."""
+    rows = [(number, plain(line)) for number, line in enumerate(lines) if line.strip() or not skip_blank]
+    texts, count = [text for _, text in rows], len(wanted)
+    return [
+        (rows[start][0], rows[start + count - 1][0] + 1)
+        for start in range(len(texts) - count + 1)
+        if texts[start] == wanted[0] and texts[start : start + count] == wanted
+    ]
 
 
 def _shift(replace: Sequence[str], search: Sequence[str], place: Sequence[str]) -> list[str]:

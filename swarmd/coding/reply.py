@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from swarmd.coding import symbols
 from swarmd.coding.failure import SyntaxFailedError
+from swarmd.coding.splice import indent_of
 
 __all__ = ["Block", "Replacement", "bare_code", "blocks", "is_for", "replacements", "strip_thinking"]
 
@@ -33,9 +34,13 @@ _CODE_START = re.compile(
 _SEARCH = re.compile(r"^\s*<{5,9}[ \t]*(?:SEARCH|ORIGINAL|HEAD)?[ \t]*$", re.IGNORECASE)
 _MIDDLE = re.compile(r"^\s*={5,9}[ \t]*$")
 _REPLACE = re.compile(r"^\s*>{5,9}[ \t]*(?:REPLACE|UPDATED)?[ \t]*$", re.IGNORECASE)
+_LANGUAGES = frozenset({"python", "py", "javascript", "js", "typescript", "ts", "json", "go", "java"})
 _NESTING = frozenset({"markdown", "md", "mdx", "rst"})
 """Languages whose text holds fences of its own."""
 _MAX_TRIES = 200
+_MAX_TRIED = 2_000_000
+"""Characters that are parsed at most, over all tries."""
+_MAX_BLOCKS = 100
 _LABEL_WORDS = 3
 
 
@@ -49,6 +54,8 @@ class Block:
     """The file that the model said it is for, as spelled by the model."""
     closed: bool = True
     """False when the reply ended before the fence did."""
+    sure: bool = True
+    """False when a fence inside it has no end, so that its own may be that one's."""
 
 
 @dataclass(frozen=True)
@@ -62,55 +69,60 @@ class Replacement:
 
 def strip_thinking(reply: str) -> str:
     """``reply`` without a reasoning model's notes to itself."""
-    reply = re.sub(r"<think>.*?</think>", "", reply, flags=re.DOTALL)
-    return reply.split("</think>", 1)[-1]
+    *thoughts, rest = reply.split("</think>")
+    kept: list[str] = []
+    for thought in thoughts:
+        before, begins, _ = thought.partition("<think>")
+        if begins:
+            kept.append(before)
+        else:  # it began with the reply
+            kept.clear()
+    return "".join([*kept, rest])
 
 
 def blocks(reply: str) -> list[Block]:
     """The fenced blocks of ``reply``, in order; without any fence, none."""
     lines = strip_thinking(reply).replace("\r\n", "\n").split("\n")
+    fences = [(number, match) for number, line in enumerate(lines) if (match := _FENCE.match(line))]
     found: list[Block] = []
     position = 0
-    while position < len(lines):
-        opening = _FENCE.match(lines[position])
-        if opening is None:
-            position += 1
-            continue
-        end, closed = _end_of_fence(lines, position, opening)
-        found.append(_block(lines, position, end, opening, closed))
-        position = end + 1
+    while position < len(fences) and len(found) < _MAX_BLOCKS:
+        start, opening = fences[position]
+        is_last = not any(line.strip() for line in lines[fences[-1][0] + 1 :])
+        closing, sure = _closing(fences, position, is_last)
+        end = fences[closing][0] if closing else len(lines)
+        block = _block(lines, start, end, opening)
+        found.append(replace(block, closed=closing is not None, sure=sure))
+        position = closing + 1 if closing else len(fences)
     return [block for block in found if block.text.strip()]
 
 
-def _end_of_fence(lines: Sequence[str], start: int, opening: re.Match[str]) -> tuple[int, bool]:
-    """The line that closes the fence opened at ``start``; the reply's end if there is none."""
-    closers = [
-        number
-        for number in range(start + 1, len(lines))
-        if (match := _FENCE.match(lines[number]))
-        and match["mark"].startswith(opening["mark"])
-        and not match["info"].strip()
-    ]
-    if not closers:
-        return len(lines), False
-    language = _language(opening["info"])
-    inner_opens = any(
-        (match := _FENCE.match(lines[number])) and match["info"].strip()
-        for number in range(start + 1, closers[0])
-    )
+def _closing(
+    fences: Sequence[tuple[int, re.Match[str]]], position: int, is_last: bool
+) -> tuple[int | None, bool]:
+    """Which of ``fences`` closes the one at ``position``, None if none does; and whether that is sure.
+    ``is_last``: nothing comes after the last of them."""
+    opening, after = fences[position][1], range(position + 1, len(fences))
+    mark, language = opening["mark"], _language(opening["info"])
+    plain = (n for n in after if fences[n][1]["mark"].startswith(mark) and not fences[n][1]["info"].strip())
+    first = next(plain, None)
+    if first is None:
+        return None, True
+    inner_opens = any(fences[number][1]["info"].strip() for number in range(position + 1, first))
     if language not in _NESTING and (language or not inner_opens):
-        return closers[0], True
+        return first, True
     # Inner blocks open with a language and close without one: the fence that balances is the end.
     depth = 0
-    for number in range(start + 1, len(lines)):
-        inner = _FENCE.match(lines[number])
-        if inner and inner["info"].strip():
+    for number in after:
+        if fences[number][1]["info"].strip():
             depth += 1
-        elif inner and depth:
+        elif depth:
             depth -= 1
-        elif inner:
+        else:
             return number, True
-    return closers[-1], True
+    last = max(plain, default=first)
+    # Nothing after the last one: it ends the block inside, and the outer one has no end.
+    return (None if last == len(fences) - 1 and is_last else last), False
 
 
 def _language(info: str) -> str:
@@ -119,15 +131,17 @@ def _language(info: str) -> str:
     return match[0].lower() if match and not names_a_file else ""
 
 
-def _block(lines: Sequence[str], start: int, end: int, opening: re.Match[str], closed: bool) -> Block:
+def _block(lines: Sequence[str], start: int, end: int, opening: re.Match[str]) -> Block:
     body = [_cut_indent(line, len(opening["indent"])) for line in lines[start + 1 : end]]
     info = opening["info"].strip()
     path = _find_path(info) or _label_above(lines, start)
     language = _language(info)
+    if body and not language and (own := body[0].strip().lower()) in _LANGUAGES:
+        language, body = own, body[1:]  # it slipped to the next line
     if body and language not in _NESTING and (comment := _PATH_COMMENT.match(body[0])):
         path = path or comment[1]
         body = body[1:]
-    return Block("\n".join(body), language, path, closed)
+    return Block("\n".join(body), language, path)
 
 
 def _cut_indent(line: str, width: int) -> str:
@@ -158,15 +172,27 @@ def is_for(block: Block, path: str) -> bool:
 
 
 def bare_code(reply: str) -> str | None:
-    """The longest stretch of Python in a reply without fences that begins like code and parses."""
+    """The longest stretch of Python in a reply without fences that begins like code and parses.
+
+    It ends where a statement does: what follows stands no deeper.
+    """
     lines = strip_thinking(reply).replace("\r\n", "\n").split("\n")
     starts = [number for number, line in enumerate(lines) if _CODE_START.match(line)]
+    tried = 0
     for start in starts[:3]:
         for end in range(len(lines), max(start, len(lines) - _MAX_TRIES), -1):
+            if not lines[end - 1].strip() or not _ends_there(lines, start, end) or tried > _MAX_TRIED:
+                continue
             text = "\n".join(lines[start:end])
-            if lines[end - 1].strip() and _parses(text):
+            tried += len(text)
+            if _parses(text):
                 return text
     return None
+
+
+def _ends_there(lines: Sequence[str], start: int, end: int) -> bool:
+    following = next((line for line in lines[end:] if line.strip()), "")
+    return len(indent_of(following)) <= len(indent_of(lines[start]))
 
 
 def _parses(text: str) -> bool:
@@ -187,7 +213,7 @@ def replacements(reply: str) -> list[Replacement]:
         elif search is not None and replace is None and _MIDDLE.match(line):
             replace = []
         elif search is not None and replace is not None and _REPLACE.match(line):
-            found.append(Replacement("\n".join(search), "\n".join(replace)))
+            found.append(_replacement(search, replace))
             search = replace = None
         elif replace is not None:
             replace.append(line)
@@ -196,5 +222,16 @@ def replacements(reply: str) -> list[Replacement]:
     if search is not None and replace is not None:
         while replace and (not replace[-1].strip() or _FENCE.match(replace[-1])):
             replace.pop()
-        found.append(Replacement("\n".join(search), "\n".join(replace), closed=False))
+        found.append(_replacement(search, replace, closed=False))
     return found
+
+
+def _replacement(search: list[str], replace: list[str], *, closed: bool = True) -> Replacement:
+    """Without the fences that models put around either side."""
+    sides = []
+    for side in (search, replace):
+        filled = [number for number, line in enumerate(side) if line.strip()]
+        if len(filled) > 1 and all(_FENCE.match(side[number]) for number in (filled[0], filled[-1])):
+            side = side[filled[0] + 1 : filled[-1]]
+        sides.append("\n".join(side))
+    return Replacement(sides[0], sides[1], closed)

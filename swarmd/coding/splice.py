@@ -19,7 +19,6 @@ __all__ = [
     "indent_unit",
     "is_stub",
     "leaves_out",
-    "parse_reply",
     "piece",
     "same_code",
 ]
@@ -30,10 +29,6 @@ _LEFT_OUT = re.compile(
     r"|same as (?:before|above)|(?:code )?(?:unchanged|omitted))",
     re.IGNORECASE,
 )
-
-
-_DOTTED_DEF = re.compile(r"^([ \t]*(?:async )?def )\w+\.(\w+\()", re.MULTILINE)
-"""``def Cart.total(self)``: what small models write for a method that is named with its class."""
 
 
 @dataclass(frozen=True)
@@ -168,36 +163,6 @@ def attached_comments(lines: Sequence[str], line: int) -> int:
     while line - 2 - count >= 0 and lines[line - 2 - count].startswith(indent + "#"):
         count += 1
     return count
-
-
-def parse_reply(code: str) -> tuple[ast.Module, list[str]]:
-    """The tree and lines of a reply's code, its indentation repaired if need be.
-
-    Raises SyntaxFailedError of the code as it was given.
-    """
-    code = _DOTTED_DEF.sub(r"\1\2", code)
-    code = code.replace("\r\n", "\n").replace("\u00a0", " ").strip("\n")
-    first: SyntaxFailedError | None = None
-    for text in _spellings(code):
-        try:
-            return symbols.parse(text), text.split("\n")
-        except SyntaxFailedError as error:
-            first = first or error
-    assert first is not None
-    raise first
-
-
-def _spellings(code: str) -> Iterator[str]:
-    """``code``, and readings of it in which a model's slips of indentation are undone."""
-    yield code
-    yield textwrap.dedent(code)
-    yield textwrap.dedent(code.expandtabs(4))
-    lines = code.expandtabs(4).split("\n")
-    others = [len(line) - len(line.lstrip()) for line in lines[1:] if line.strip()]
-    if lines[0].strip() and others:
-        # Only the first line lost its indentation: "def a(self):" at 0, the rest at 4 and more.
-        for width in sorted({min(others), max(min(others) - 4, 0)} - {0}):
-            yield textwrap.dedent("\n".join([" " * width + lines[0].lstrip(), *lines[1:]]))
 
 
 def is_stub(node: ast.AST) -> bool:

@@ -1,27 +1,20 @@
-"""Which file, and which symbols of it, a task is about.
-
-Evidence, strongest first: names in the words of the task, the frames of the failing tests, the calls
-in the statement that failed, other calls in the test, and what those call in turn.
-"""
+"""Which file, and which symbols of it, a task is about."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from swarmd.coding import imports, symbols
+from swarmd.coding.candidates import NAMED, NAMED_PLAINLY, Candidate, read, weigh
 from swarmd.coding.evidence import Evidence
-from swarmd.coding.failure import SyntaxFailedError
 from swarmd.coding.modules import file_of, is_test
 from swarmd.coding.repomap import focus_on, rank
 from swarmd.coding.snapshot import Snapshot
-from swarmd.coding.symbols import Symbol
-from swarmd.coding.words import EVERYDAY, code_words, new_names, stands_in
-from swarmd.messages import Survey
-from swarmd.workspace.tags import Definition, Tags
+from swarmd.coding.words import code_words, new_names
+from swarmd.messages import Spectrum, Survey
+from swarmd.workspace.tags import Tags
 
 __all__ = ["MAX_FILES", "Target", "choose"]
 
@@ -34,10 +27,8 @@ MAX_MAPPED = 20
 MAX_TOGETHER = 3
 """Most symbols that one reply is asked to rewrite."""
 
-NAMED, NAMED_PLAINLY = 12.0, 4.0
-INNERMOST, OUTER = 11.0, 5.0
-JUDGED, CALLED = 5.0, 3.0
-CALLED_INSIDE, CLOSE = 0.7, 0.4
+CLOSE = 0.4
+"""What has at least this share of the best score is tried by later samples."""
 
 
 @dataclass(frozen=True)
@@ -60,24 +51,6 @@ class Target:
         return self.choices[(sample - 1) % len(self.choices)] if self.choices else ()
 
 
-@dataclass
-class _File:
-    """A file under consideration."""
-
-    path: str
-    source: str | None
-    known: list[Symbol] = field(default_factory=list)
-    defined: tuple[Definition, ...] = ()
-    """What a file in another language than Python defines."""
-    imported: frozenset[str] = frozenset()
-    scores: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    named: list[str] = field(default_factory=list)
-    adds: list[str] = field(default_factory=list)
-    score: float = 0.0
-    by_words: float = 0.0
-    """What the words of the task alone say for it."""
-
-
 def choose(
     owned: Sequence[str],
     text: str,
@@ -85,6 +58,9 @@ def choose(
     snapshot: Snapshot,
     evidence: Sequence[Evidence],
     tags: Mapping[str, Tags] | None = None,
+    *,
+    sample: int = 1,
+    repaired: Collection[str] = (),
 ) -> list[Target]:
     """The files to edit, the likeliest first, at most MAX_FILES; empty when nothing points at any.
 
@@ -92,15 +68,22 @@ def choose(
     ``text``: the task in its user's and planner's words.
     ``tags``: what the project's files define and mention; their ranking for the task decides when
     neither its words nor the failing tests do.
+    ``sample``: number of the sample, from 1; where it is known which functions the failing tests call,
+    samples try other suspects, in whichever file. ``repaired``: files that the patch changes that is to be
+    repaired; where they hold suspects, no other file is tried.
     """
+    spectrum = survey.spectrum if evidence else None
     mapped = _by_map(owned, text, evidence, tags or {})
     candidates = _candidates(owned, text, survey, evidence, mapped)
-    files = [_read(path, snapshot, tags or {}) for path in candidates[:MAX_READ]]
+    files = [read(path, snapshot, tags or {}) for path in candidates[:MAX_READ]]
     words = code_words(text)
     for file in files:
-        _weigh(file, text, words, evidence, survey)
+        weigh(file, text, words, evidence, spectrum)
     for file in files:
         _find_additions(file, files, text, evidence, survey)
+    suspects = _suspects(files, spectrum)
+    if suspects:
+        return [_in_turn(suspects, sample, repaired)]
     chosen = _select(files, owned) or [file for file in files if file.path in mapped[:1]]
     return [_target(file) for file in chosen]
 
@@ -123,115 +106,25 @@ def _candidates(
     found = list(owned) or [path for path in survey.files if not is_test(path)]
     if not owned and len(found) > MAX_READ:
         touched = {path for item in evidence for path, _ in (*item.frames, *item.files.values())}
-        touched |= {*mapped[:MAX_MAPPED]}
+        touched |= {*mapped[:MAX_MAPPED], *_traced_files(survey)}
         found = [path for path in found if path in touched or PurePosixPath(path).name in text]
     return sorted(found, key=lambda path: places.get(path, len(places)))
 
 
-def _read(path: str, snapshot: Snapshot, tags: Mapping[str, Tags]) -> _File:
-    source = snapshot.read(path)
-    file = _File(path, source)
-    if path in tags and not path.endswith((".py", ".pyi")):
-        file.defined = tuple(tags[path].definitions)
-    if source is not None and path.endswith((".py", ".pyi")):
-        try:
-            tree = symbols.parse(source.replace("\r\n", "\n"))
-        except SyntaxFailedError:
-            return file
-        file.known = symbols.read(tree)
-        file.imported = frozenset(item.binds for item in imports.collect(symbols.statements(tree.body)))
-    return file
-
-
-def _weigh(
-    file: _File, text: str, words: Sequence[str], evidence: Sequence[Evidence], survey: Survey
-) -> None:
-    _weigh_words(file, words)
-    _weigh_plain_words(file, text, evidence)
-    mentioned = file.path in text or PurePosixPath(file.path).name in text
-    file.by_words = max(file.scores.values(), default=0.0) + (NAMED if mentioned else 0.0)
-    for item in evidence:
-        inside = [line for path, line in item.frames if path == file.path]
-        for line in inside:
-            symbol = symbols.at_line([one for one in file.known if one.kind != "class"], line)
-            innermost = item.frames[-1] == (file.path, line)
-            if symbol:
-                file.scores[symbol.name] += INNERMOST if innermost else OUTER
-        _weigh_calls(file, item)
-    _weigh_inner_calls(file)
-    file.score = max(file.scores.values(), default=0.0) + (NAMED if mentioned else 0.0)
-
-
-def _weigh_words(file: _File, words: Sequence[str]) -> None:
-    for symbol in file.known:
-        is_named = any(_same_name(word, symbol) for word in words)
-        if is_named:
-            file.named.append(symbol.name)
-            # A class is named as the place of a method more often than for its own sake.
-            file.scores[symbol.name] += NAMED / 2 if symbol.kind == "class" else NAMED
-    for one in file.defined:
-        if any(word in (one.name, one.qualified) or word.endswith(f".{one.qualified}") for word in words):
-            file.named.append(one.qualified)
-            file.scores[one.qualified] += NAMED / 2 if one.kind == "class" else NAMED
-
-
-def _weigh_plain_words(file: _File, text: str, evidence: Sequence[Evidence]) -> None:
-    """Names that stand in the text like ordinary words; a test that calls them makes them more than that."""
-    called = {name for item in evidence for name in item.called}
-    for symbol in file.known:
-        if symbol.name not in file.named and stands_in(symbol.short, text):
-            exact = re.search(rf"\b{re.escape(symbol.short)}\b", text) is not None
-            vague = symbol.kind == "constant" or symbol.short in EVERYDAY or not exact
-            file.scores[symbol.name] += 1.0 if vague and symbol.short not in called else NAMED_PLAINLY
-    for one in file.defined:
-        if one.qualified not in file.named and re.search(rf"\b{re.escape(one.name)}\b", text):
-            file.scores[one.qualified] += 1.0 if one.name in EVERYDAY else NAMED_PLAINLY
-
-
-def _same_name(word: str, symbol: Symbol) -> bool:
-    if "." in word:
-        return word == symbol.name or word.endswith("." + symbol.name) or symbol.name.endswith("." + word)
-    return word == symbol.short
-
-
-def _weigh_calls(file: _File, item: Evidence) -> None:
-    from_here = {name for name, (path, _) in item.files.items() if path == file.path}
-    if not from_here:
-        return
-    real = {target or name for name, (path, target) in item.files.items() if path == file.path}
-    for symbol in file.known:
-        if symbol.kind == "class":
-            continue
-        top = symbol.name.split(".")[0]
-        # Calling a class is calling its __init__.
-        short = symbol.owner if symbol.short == "__init__" else symbol.short
-        reachable = top in real or bool(from_here & {PurePosixPath(file.path).stem}) or symbol.owner == ""
-        if reachable and short in item.judged:
-            file.scores[symbol.name] += JUDGED
-        elif reachable and short in item.called:
-            file.scores[symbol.name] += CALLED
-
-
-def _weigh_inner_calls(file: _File) -> None:
-    """What a suspect calls in its own file is a suspect too, a lesser one."""
-    for symbol in list(file.known):
-        score = file.scores.get(symbol.name, 0.0)
-        if score < CALLED or symbol.kind == "class":
-            continue
-        for name in symbols.calls_in(symbol.node):
-            for other in file.known:
-                if other.short == name and other.name != symbol.name and other.kind != "class":
-                    file.scores[other.name] = max(file.scores.get(other.name, 0.0), score * CALLED_INSIDE)
+def _traced_files(survey: Survey) -> set[str]:
+    return {one.path for one in survey.spectrum.suspects} if survey.spectrum is not None else set()
 
 
 def _find_additions(
-    file: _File, files: Sequence[_File], text: str, evidence: Sequence[Evidence], survey: Survey
+    file: Candidate, files: Sequence[Candidate], text: str, evidence: Sequence[Evidence], survey: Survey
 ) -> None:
     """Names that the task or a failing test wants this file to define, and it does not."""
     if not file.path.endswith((".py", ".pyi")):
         return
     for item in evidence:
         for owner, name in item.absent:
+            if item.frames and survey.spectrum is not None and name not in text:
+                continue  # what the project's own code asks the wrong object for, rather than what it lacks
             if owner in {symbol.name for symbol in file.known if symbol.kind == "class"}:
                 file.adds.append(f"{owner}.{name}")
             elif file_of(owner, survey.files) == file.path:
@@ -248,7 +141,7 @@ def _find_additions(
         file.score = 1.0
 
 
-def _class_for(file: _File, text: str) -> str:
+def _class_for(file: Candidate, text: str) -> str:
     """The class that a new method is for: the only one that the text names."""
     if not re.search(r"\b(?:method|property|attribute)\b", text):
         return ""
@@ -258,7 +151,33 @@ def _class_for(file: _File, text: str) -> str:
     return chosen[0] if len(chosen) == 1 else ""
 
 
-def _select(files: Sequence[_File], owned: Sequence[str]) -> list[_File]:
+def _suspects(files: Sequence[Candidate], spectrum: Spectrum | None) -> list[tuple[Candidate, str]]:
+    """The functions that one defect would have to be in, the likeliest first; none when the task names what
+    it is about, or no single function has part in all failures."""
+    if spectrum is None or any(file.named or file.adds for file in files):
+        return []
+    if not any(one.failed == spectrum.failed for one in spectrum.suspects):
+        return []
+    traced = {(one.path, one.name) for one in spectrum.suspects}
+    found = [
+        (file.scores[symbol.name], file, symbol.name)
+        for file in files
+        for symbol in file.known
+        if symbol.kind in ("function", "method") and (file.path, symbol.name) in traced
+    ]
+    found.sort(key=lambda one: -one[0])
+    return [(file, name) for score, file, name in found if score >= found[0][0] * CLOSE][:MAX_TOGETHER]
+
+
+def _in_turn(suspects: Sequence[tuple[Candidate, str]], sample: int, repaired: Collection[str]) -> Target:
+    """The target of one sample: its turn decides the file, and its other choices are those in that file."""
+    kept = [one for one in suspects if one[0].path in repaired] or list(suspects)
+    file, name = kept[(sample - 1) % len(kept)]
+    choices = tuple((other,) if candidate is file else (name,) for candidate, other in kept)
+    return Target(file.path, file.source, choices, score=file.score)
+
+
+def _select(files: Sequence[Candidate], owned: Sequence[str]) -> list[Candidate]:
     """The best file, and with it those that the task names, that are to be made, or that are as likely."""
     ranked = sorted(files, key=lambda file: -file.score)
     if owned and len(ranked) == 1:
@@ -275,7 +194,7 @@ def _select(files: Sequence[_File], owned: Sequence[str]) -> list[_File]:
     return chosen[:MAX_FILES] if owned else chosen[:1]
 
 
-def _target(file: _File) -> Target:
+def _target(file: Candidate) -> Target:
     if file.defined:
         return Target(file.path, file.source, names=tuple(dict.fromkeys(file.named)), score=file.score)
     named = [name for name in file.named if not _stands_for_place(name, file)]
@@ -293,7 +212,7 @@ def _target(file: _File) -> Target:
     return Target(file.path, file.source, tuple(choices), tuple(file.adds), file.score)
 
 
-def _stands_for_place(name: str, file: _File) -> bool:
+def _stands_for_place(name: str, file: Candidate) -> bool:
     """A class is only the place when one of its members is named, or is to be added, as well."""
     symbol = next(symbol for symbol in file.known if symbol.name == name)
     others = [*file.adds, *(other for other in file.named if other != name)]

@@ -16,8 +16,9 @@ from typing import Literal, TypeGuard
 from swarmd.coding import imports, modules, symbols
 from swarmd.coding.failure import EditError, FormatError
 from swarmd.coding.imports import Import
+from swarmd.coding.readings import parse_reply
 from swarmd.coding.reply import bare_code, blocks
-from swarmd.coding.splice import parse_reply, piece
+from swarmd.coding.splice import piece
 from swarmd.coding.symbols import Definition
 
 __all__ = ["Style", "Subject", "assemble", "asserts", "prune"]

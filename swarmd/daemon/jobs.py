@@ -17,6 +17,7 @@ from swarmd.daemon import task_events
 from swarmd.daemon.context import Context
 from swarmd.daemon.journal import Event, event
 from swarmd.daemon.state import RequestState, TaskState
+from swarmd.daemon.steps import then
 from swarmd.messages import (
     DISK_FULL,
     ErrorInfo,
@@ -212,6 +213,7 @@ class Jobs:
             verdict=f"{verdict.order_id}.json",
             gates=[_gate_facts(gate) for gate in verdict.gates],
             actor=worker.name,
+            then=then(self._context, request, task, outcome),
         )
 
     def _applied_events(
@@ -321,12 +323,16 @@ def _outcome(task: TaskState, verdict: Verdict) -> Outcome:
     return Outcome(
         attempt=task.attempt,
         sample=task.sample,
+        width=task.width,
         tier=task.tier,
         ok=verdict.ok,
         failure=verdict.failure,
         patch_sha256=verdict.patch_sha256,
         diff_lines=verdict.diff_lines,
         diff_files=verdict.diff_files,
+        canonical=verdict.canonical,
+        chosen=verdict.chosen,
+        others=verdict.others,
         red=next((_red(gate) for gate in verdict.gates if not gate.ok), 0),
     )
 

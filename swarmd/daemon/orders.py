@@ -7,19 +7,19 @@ import hashlib
 from pathlib import Path
 
 from swarmd.agents.factory import Worker
-from swarmd.agents.spec import AgentType
 from swarmd.bus.channel import ChannelClosedError
 from swarmd.bus.spool import AgentSpool
-from swarmd.coding.policy import Stop, Try, next_step
-from swarmd.config import PolicySettings
+from swarmd.coding.policy import Stop, Try
 from swarmd.council import warrants
 from swarmd.daemon import task_events, transcripts
 from swarmd.daemon.context import Context
+from swarmd.daemon.formats import Formats
 from swarmd.daemon.journal import Event, event
 from swarmd.daemon.state import RequestState, TaskState
+from swarmd.daemon.steps import judged_before, step_of, then
 from swarmd.errors import AgentError, SwarmdError, WorkspaceError
 from swarmd.knowledge.patterns import choose
-from swarmd.messages import AcceptedRequest, Failure, Order, Outcome, Packet, Proposal, Tier, dump, load
+from swarmd.messages import Failure, Order, Outcome, Proposal, dump, load
 from swarmd.models.privacy import tighter
 
 __all__ = ["Orders"]
@@ -35,6 +35,7 @@ class Orders:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._formats = Formats(context)
         self._snapshots: dict[tuple[str, str], Path] = {}
         self._layouts: dict[str, asyncio.Lock] = {}
         self._settling: set[str] = set()
@@ -44,27 +45,6 @@ class Orders:
         """Whether the proposal for what ``task`` waits for has come and is about to be committed."""
         return task.order_id in self._settling
 
-    def next_step(self, request: RequestState, task: TaskState) -> Try | Stop:
-        """What the policy says about ``task`` now."""
-        if task.crashes >= self._context.settings.daemon.max_crashes:
-            return Stop(f"it ended {task.crashes} workers and is given up as poison")
-        agent_type = self._context.types.valid.get(task.packet.agent_type)
-        if agent_type is None:
-            return Stop(f"there is no valid agent type {task.packet.agent_type!r} any more")
-        start = self._start_tier(request.request, task)
-        return next_step(task.history[task.earlier :], start, self._policy(agent_type))
-
-    def _start_tier(self, request: AcceptedRequest, task: TaskState) -> Tier:
-        return request.tier or task.packet.tier
-
-    def _policy(self, agent_type: AgentType) -> PolicySettings:
-        policy = self._context.settings.policy
-        if agent_type.limits.attempts is None:
-            return policy
-        return policy.model_copy(
-            update={"max_attempts": min(policy.max_attempts, agent_type.limits.attempts)}
-        )
-
     async def give(self, request: RequestState, task: TaskState, worker: Worker) -> None:
         """Have ``worker`` make the next sample, if one is still wanted. The caller has reserved the
         worker (``work`` is set).
@@ -72,7 +52,7 @@ class Orders:
         Raises WorkspaceError when the project's files cannot be laid out for it; it holds nothing then.
         """
         journal, spool = self._context.journal, AgentSpool(self._context.home, worker.name)
-        step = self.next_step(request, task)
+        step = step_of(self._context, request, task)
         if task.status != "ready" or isinstance(step, Stop):
             self._free(worker)
             return
@@ -110,7 +90,7 @@ class Orders:
             snapshot, pattern = str(found), self._pattern(request.request.user_request)
             survey = str(self._context.home.request_folder(request_id) / "survey.json")
         policy, inference = self._context.settings.policy, agent_type.inference
-        first = step.sample == 1 and inference.temperature is not None
+        first = step.nth == 1 and inference.temperature is not None
         return Order(
             order_id=f"{packet.packet_id}.a{step.attempt}.s{step.sample}.e{epoch}",
             packet=packet.model_copy(
@@ -129,8 +109,13 @@ class Orders:
             context_tokens=inference.context_tokens or policy.context_tokens.of(step.tier),
             privacy=tighter(request.request.privacy, self._context.settings.privacy),
             feedback=step.feedback or _earlier_failure(task),
+            nth=step.nth,
+            copies=policy.copies.of(step.tier),
+            width=step.width,
             way=step.way,
-            previous_patch=self._patch_of(request_id, packet, step),
+            forms=await self._formats.of(agent_type, step.tier),
+            previous_patch=self._patch_of(request_id, task, step),
+            judged=judged_before(task),
             pattern=pattern,
             diff=diff,
         )
@@ -162,18 +147,21 @@ class Orders:
         pattern = choose(self._context.home.knowledge / "patterns", text, budget=PATTERN_CHARS)
         return pattern.text if pattern else None
 
-    def _patch_of(self, request_id: str, packet: Packet, step: Try) -> str | None:
-        """The patch that ``step`` is to repair: of several orders for that sample the last one's."""
+    def _patch_of(self, request_id: str, task: TaskState, step: Try) -> str | None:
+        """The patch that ``step`` is to repair: of several orders for that sample the last one's, and of
+        several patches the one that came nearest."""
         if step.repairs is None:
             return None
         attempt, sample = step.repairs
+        same = [o for o in task.history if (o.attempt, o.sample) == step.repairs]
         folder = self._context.home.request_folder(request_id) / "proposals"
-        begin = f"{packet.packet_id}.a{attempt}.s{sample}.e"
+        begin = f"{task.packet.packet_id}.a{attempt}.s{sample}.e"
         found = [path for path in folder.glob("*.json") if path.name.startswith(begin)]
         try:
             newest = max(found, key=lambda path: int(path.stem.removeprefix(begin)))
-            return load(Proposal, newest.read_bytes()).patch or None
-        except (OSError, ValueError):
+            patches = load(Proposal, newest.read_bytes()).patches
+            return patches[same[-1].chosen if same else 0] or None
+        except (OSError, ValueError, IndexError):
             return None
 
     async def take(self, worker: Worker, file: str) -> None:
@@ -281,9 +269,15 @@ class Orders:
                     kind="nothing", digest=proposal.text[:1500] or "no proposal", signature="nothing"
                 )
                 outcome = Outcome(
-                    attempt=task.attempt, sample=task.sample, tier=task.tier, ok=False, failure=failure
+                    attempt=task.attempt,
+                    sample=task.sample,
+                    width=task.width,
+                    tier=task.tier,
+                    ok=False,
+                    failure=failure,
                 )
-                return [task_events.judged(request, task, outcome)]
+                follows = then(self._context, request, task, outcome)
+                return [task_events.judged(request, task, outcome, then=follows)]
             case "message":
                 return [task_events.completed(request, task, proposal)]
             case "plan":

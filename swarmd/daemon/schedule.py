@@ -21,6 +21,7 @@ from swarmd.daemon.limits import Limits
 from swarmd.daemon.orders import Orders
 from swarmd.daemon.plans import Plans, failing
 from swarmd.daemon.state import RequestState, TaskState
+from swarmd.daemon.steps import step_of
 from swarmd.daemon.work import Rank, Work, WorkKind, WorkQueue
 from swarmd.errors import WorkspaceError
 
@@ -214,7 +215,7 @@ class Scheduler:
             await self._context.journal.commit(event("task_ready", level="debug", data=data, **ids))
 
     async def _want_order(self, request: RequestState, task: TaskState) -> None:
-        step = self._orders.next_step(request, task)
+        step = step_of(self._context, request, task)
         name = task.packet.agent_type
         if isinstance(step, Stop):
             await self._abort(request, task, step.reason)

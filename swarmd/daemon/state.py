@@ -69,6 +69,8 @@ class TaskState:
     tier: Tier = "fast"
     attempt: int = 0
     sample: int = 0
+    width: int = 1
+    """How many samples its last order asked for."""
     epoch: int = 0
     agent_id: str | None = None
     worked_by: str | None = None
@@ -252,6 +254,7 @@ class State:
             return
         task.status = "running"
         task.tier, task.attempt, task.sample = line["tier"], line["attempt"], data["sample"]
+        task.width = data.get("width", 1)
         task.epoch, task.agent_id, task.order_id = data["epoch"], line["actor"], data["order_id"]
         task.worked_by = line["actor"]
         task.proposal, task.passed = None, False

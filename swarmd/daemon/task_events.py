@@ -44,6 +44,7 @@ def assigned(task: TaskState, order: Order, step: Try, agent_id: str, expires_s:
                 "agent_type": packet.agent_type,
                 "order_id": order.order_id,
                 "sample": order.sample,
+                "width": order.width,
                 "way": order.way,
                 "epoch": order.epoch,
                 "temperature_milli": round(order.temperature * 1000),
@@ -62,8 +63,9 @@ def judged(
     verdict: str | None = None,
     gates: list[dict[str, object]] | None = None,
     actor: str = "master",
+    then: str = "",
 ) -> Event:
-    """The line verification_pass or verification_fail for one sample."""
+    """The line verification_pass or verification_fail for one sample; ``then``: what follows on it."""
     return event(
         "verification_pass" if outcome.ok else "verification_fail",
         actor=actor,
@@ -79,6 +81,7 @@ def judged(
             "outcome": outcome.model_dump(mode="json"),
             "verdict": verdict,
             "gates": gates or [],
+            "then": then,
         },
     )
 

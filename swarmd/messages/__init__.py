@@ -4,9 +4,10 @@ Names are snake_case, moments UTC RFC 3339 strings, money integer micro-USD, unk
 """
 
 from swarmd.messages._base import SHORT_ID, Message, dump, load
+from swarmd.messages.calibration import Calibration, EditForm, FormScore, FormTrial, ModelIdentity
 from swarmd.messages.call import ChatCall, ChatMessage, ChatReply, Usage
 from swarmd.messages.gate import Failure, GateCounts, GateResult, GateSpec, TestFailure, Verdict
-from swarmd.messages.job import DISK_FULL, Job, JobReport, Survey
+from swarmd.messages.job import DISK_FULL, Job, JobReport, Spectrum, Survey, Suspect
 from swarmd.messages.packet import (
     Lease,
     Order,
@@ -38,14 +39,18 @@ __all__ = [
     "SHORT_ID",
     "AcceptedRequest",
     "AuditPoint",
+    "Calibration",
     "CallRecord",
     "ChatCall",
     "ChatMessage",
     "ChatReply",
     "Command",
     "DeadLetter",
+    "EditForm",
     "ErrorInfo",
     "Failure",
+    "FormScore",
+    "FormTrial",
     "GateCounts",
     "GateResult",
     "GateSpec",
@@ -54,6 +59,7 @@ __all__ = [
     "Lease",
     "Limits",
     "Message",
+    "ModelIdentity",
     "Order",
     "Outcome",
     "Packet",
@@ -63,7 +69,9 @@ __all__ = [
     "Proposal",
     "Request",
     "Result",
+    "Spectrum",
     "Survey",
+    "Suspect",
     "TaskResult",
     "TestFailure",
     "Tier",

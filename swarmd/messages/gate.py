@@ -13,6 +13,7 @@ __all__ = ["Failure", "GateCounts", "GateResult", "GateSpec", "TestFailure", "Ve
 FailureClass = Literal[
     "format",  # the reply holds no edit that can be read
     "nothing",  # the edit changes nothing
+    "repeated",  # the edit is one that was judged before
     "refused",  # the edit breaks a rule: outside its files, a symlink, a test runner's internals …
     "apply",  # the patch does not apply
     "syntax",  # the result does not parse
@@ -111,6 +112,12 @@ class Verdict(Message):
     """The patch as applied, after the protected paths were taken out."""
     diff_lines: int = 0
     diff_files: int = 0
+    canonical: str = ""
+    """As the proposal says: equal for patches that come to the same program."""
+    chosen: int = 0
+    """Which of the proposal's patches the verdict is about, from 0."""
+    others: list[str] = Field(default_factory=list)
+    """``canonical`` of the others that were judged, and failed."""
     protected: list[str] = Field(default_factory=list)
     """Paths that the proposal wanted to change and only a warrant may."""
     not_verified: list[str] = Field(default_factory=list)

@@ -12,7 +12,42 @@ from swarmd.messages.packet import Packet
 from swarmd.messages.request import AcceptedRequest
 from swarmd.messages.result import ErrorInfo
 
-__all__ = ["Job", "JobReport", "Survey"]
+__all__ = ["Job", "JobReport", "Spectrum", "Survey", "Suspect"]
+
+MAX_SUSPECTS = 20
+
+
+class Suspect(Message):
+    """A function that failing tests of the base commit ran through, and how suspicious that makes it."""
+
+    path: str
+    name: str
+    """Qualified inside its file: ``Cart.total``."""
+    line: int
+    """Its first line, decorators included."""
+    end: int
+    failed: int
+    """Failing tests that ran its most suspicious line."""
+    passed: int
+    """Passing tests that ran that line."""
+    score: float
+    """That line's suspiciousness from 0 to 1, by the formula of Ochiai."""
+
+
+class Spectrum(Message):
+    """Which functions the failing tests of the base commit ran, and which the passing ones did.
+
+    The project's own code can forge it: it only says where to look first, and proves nothing.
+    """
+
+    failed: int = 0
+    """Failing tests that were looked at."""
+    passed: int = 0
+    """Passing tests that they were compared with."""
+    suspects: list[Suspect] = Field(default_factory=list, max_length=MAX_SUSPECTS)
+    """The most suspicious first."""
+    note: str = ""
+    """Why there are none, or why they may be less exact than they could be."""
 
 
 class Survey(Message):
@@ -34,6 +69,8 @@ class Survey(Message):
     base_failed: list[str] = Field(default_factory=list)
     protected: list[str] = Field(default_factory=list)
     """Files that are judged as they are in the base commit."""
+    spectrum: Spectrum | None = None
+    """Where the defect may be, by what its failing tests run; None: nothing was looked at."""
     warnings: list[str] = Field(default_factory=list)
     not_verified: list[str] = Field(default_factory=list)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from swarmd.messages._base import Message
+from swarmd.messages.calibration import EditForm
 from swarmd.messages.call import Usage
 from swarmd.messages.gate import Failure
 from swarmd.messages.request import Kind, Priority, RequestId
@@ -73,16 +74,26 @@ class Plan(Message):
 
 
 class Outcome(Message):
-    """How one sample of an attempt ended: a line of a task's history, which the policy reads."""
+    """How one sample of an attempt ended, or several that were drawn at one time: a line of a task's
+    history, which the policy reads."""
 
     attempt: int
     sample: int
+    """Its number in the attempt; of several the first one's."""
+    width: int = 1
+    """How many samples were drawn at one time; the other facts are of the one that came nearest."""
     tier: Tier
     ok: bool
     failure: Failure | None = None
     patch_sha256: str | None = None
     diff_lines: int = 0
     diff_files: int = 0
+    canonical: str = ""
+    """Equal for patches that come to the same program; empty: there was none."""
+    chosen: int = 0
+    """Which of the proposal's patches it is about, from 0."""
+    others: list[str] = Field(default_factory=list)
+    """``canonical`` of the other patches of the same proposal that were judged, and failed."""
     red: int = 0
     """Failing tests, or findings, of the gate that rejected it; 0: they are not counted."""
 
@@ -109,18 +120,38 @@ class Order(Message):
     """Cap on the prompt's tokens."""
     privacy: Literal["strict", "balanced", "off"] = "strict"
     """The request's privacy, or the home's where that is tighter."""
+    nth: int = 1
+    """The number of its sample among all of its tier, from 1: they are asked for in different ways."""
+    copies: int = 2
+    """How often to ask again at once when the reply is code that was there before."""
+    width: int = Field(default=1, ge=1, le=64)
+    """How many samples to draw at one time, with this seed and the ones after it."""
     way: Way = "sample"
     """How the sample is to be asked for."""
+    forms: list[EditForm] = Field(default_factory=list, max_length=8)
+    """Edit formats, the one that its model handles best first; empty: the model is not calibrated."""
     feedback: Failure | None = None
     """Why an earlier sample failed."""
     previous_patch: str | None = None
     """Its patch, when it is to be repaired."""
+    judged: list[str] = Field(default_factory=list)
+    """``canonical`` of the patches for this packet that were judged and failed."""
     pattern: str | None = None
     """A knowledge page that fits the request."""
     diff: str | None = None
     """What the earlier tasks changed, for review, docs and git."""
     findings: list[str] = Field(default_factory=list)
     """What the static rules found in that diff."""
+
+
+CanonicalHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{0,64}$")]
+
+
+class Candidate(Message):
+    """One patch of several that were drawn at one time."""
+
+    patch: str
+    canonical: CanonicalHash = ""
 
 
 class Proposal(Message):
@@ -133,6 +164,10 @@ class Proposal(Message):
     kind: Literal["patch", "findings", "message", "plan", "none"]
     patch: str = ""
     """A unified diff against the snapshot."""
+    canonical: CanonicalHash = ""
+    """A hash that is equal for patches that come to the same program: such are not judged twice."""
+    others: list[Candidate] = Field(default_factory=list, max_length=63)
+    """Other patches for the same order. The first that passes its gates, smallest first, is taken."""
     text: str = ""
     """A commit message, a deployment plan, or the reason why there is no patch."""
     summary: str = ""
@@ -144,3 +179,8 @@ class Proposal(Message):
     usage: Usage = Usage()
     calls: list[CallRecord] = Field(default_factory=list)
     """What was asked, word by word. The master keeps it apart from the proposal."""
+
+    @property
+    def patches(self) -> list[str]:
+        """All of its patches, in the order that ``chosen`` counts."""
+        return [self.patch, *(other.patch for other in self.others)]

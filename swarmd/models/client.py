@@ -9,11 +9,11 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from swarmd.bus.channel import AsyncChannel, Channel, ChannelClosedError
-from swarmd.errors import ModelUnreachableError
+from swarmd.errors import ModelError, ModelUnreachableError
 from swarmd.messages import ChatCall, ChatReply
 from swarmd.models import wire
 
@@ -53,16 +53,34 @@ class BrokerClient:
 
         Raises ModelError, as the kind that happened.
         """
-        call_id = str(next(self._numbers))
-        while True:
-            channel = self._current(on_wait)
+        (answer,) = self.chat_all([call], on_wait=on_wait)
+        if isinstance(answer, ModelError):
+            raise answer
+        return answer
+
+    def chat_all(
+        self, calls: Sequence[ChatCall], *, on_wait: Callable[[], None] = _no_wait
+    ) -> list[ChatReply | ModelError]:
+        """The answers to all ``calls``, which are asked at one time; in their order, an error where there
+        is none. ``on_wait`` as for ``chat``."""
+        names = [str(next(self._numbers)) for _ in calls]
+        answers: dict[str, ChatReply | ModelError] = {}
+        while open_calls := {
+            name: call for name, call in zip(names, calls, strict=True) if name not in answers
+        }:
             try:
-                return self._ask(channel, call_id, call, on_wait)
+                channel = self._current(on_wait)
+            except ModelError as error:
+                answers |= dict.fromkeys(open_calls, error)
+                break
+            try:
+                self._ask(channel, open_calls, answers, on_wait)
             except ChannelClosedError:
                 channel.close()
                 with self._changed:
                     if self._channel is channel:
                         self._channel = None
+        return [answers[name] for name in names]
 
     def count(self, call: ChatCall, *, on_wait: Callable[[], None] = _no_wait) -> int | None:
         """The tokens of ``call``'s prompt by its engine's tokenizer; None when nobody can tell, or not
@@ -82,20 +100,33 @@ class BrokerClient:
             return None  # the next call deals with it
         return None
 
-    def _ask(self, channel: Channel, call_id: str, call: ChatCall, on_wait: Callable[[], None]) -> ChatReply:
-        channel.send(wire.question(call_id, call))
+    def _ask(
+        self,
+        channel: Channel,
+        calls: Mapping[str, ChatCall],
+        answers: dict[str, ChatReply | ModelError],
+        on_wait: Callable[[], None],
+    ) -> None:
+        """Ask ``calls`` and put what is answered into ``answers``, until all of them are."""
+        for name, call in calls.items():
+            channel.send(wire.question(name, call))
         last_wait = time.monotonic()
-        while True:
+        while not answers.keys() >= calls.keys():
             received = channel.receive(WAIT_S)
             if received is None or time.monotonic() - last_wait >= WAIT_S / 2:
                 on_wait()
                 last_wait = time.monotonic()
                 if self._channel is not channel:
                     raise ChannelClosedError("there is a new broker")
-            if received and received[0].get("call") == call_id:
-                reply = wire.reply_from(received[0])
-                if reply is not None:
-                    return reply
+            name = str(received[0].get("call")) if received else ""
+            if received and name in calls:
+                try:
+                    reply = wire.reply_from(received[0])
+                except ModelError as error:
+                    answers[name] = error
+                else:
+                    if reply is not None:
+                        answers[name] = reply
 
     def _current(self, on_wait: Callable[[], None]) -> Channel:
         end = time.monotonic() + self._patience_s

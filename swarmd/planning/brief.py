@@ -58,6 +58,8 @@ class Named:
     """New test files that it asks for by name."""
     binding: bool = False
     """The request lists its files: nothing else may be changed."""
+    suspected: bool = False
+    """The defect is in one of them, by what the failing tests call: there is nothing to plan."""
 
 
 def named_files(brief: Brief) -> Named:
@@ -81,6 +83,9 @@ def named_files(brief: Brief) -> Named:
     if not subjects and brief.kind in ("bugfix", "docs", "test"):
         subjects = mentions.definers(brief.request.user_request, brief.survey, brief.read)
     if not subjects and brief.kind == "bugfix":
+        suspects = _changeable(mentions.suspected(brief.survey), brief)
+        if suspects:
+            return Named(tuple(suspects), tests, suspected=True)
         pointed = mentions.culprits(brief.request.user_request, brief.survey, brief.read)
         subjects = _changeable(pointed, brief)
     return Named(tuple(subjects), tests)

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from swarmd.messages import Survey, TestFailure
 from swarmd.planning.paths import DOCUMENTS, SOURCES, changeable, is_test, subject_of_test
 
-__all__ = ["Mentions", "Read", "culprits", "definers", "find"]
+__all__ = ["Mentions", "Read", "culprits", "definers", "find", "suspected"]
 
 Read = Callable[[str], str | None]
 """The text of a project file at the base commit; None when there is none or it is not text."""
@@ -31,6 +31,10 @@ _DEFINITION = re.compile(
 )
 MAX_SOURCES = 200
 """Most source files that are searched for a definition."""
+MAX_SUSPECTED = 3
+"""Most files that one packet owns because the failing tests run through them."""
+_CLOSE = 0.4
+"""A file whose best function has at least this share of the most suspicious one's score is suspected."""
 _READ = 16_000
 """Characters of a request that are searched."""
 
@@ -135,6 +139,17 @@ def culprits(text: str, survey: Survey, read: Read) -> list[str]:
         for path in _framed(failure, survey) or _behind(failure, survey, read):
             _add(found, path)
     return found
+
+
+def suspected(survey: Survey) -> list[str]:
+    """The source files in which one defect can be that all failing tests run into, the likeliest first, by
+    the functions that they call; empty when that is not known, or there is no such function."""
+    spectrum = survey.spectrum
+    if spectrum is None or not any(one.failed == spectrum.failed for one in spectrum.suspects):
+        return []
+    least = spectrum.suspects[0].score * _CLOSE
+    paths = [one.path for one in spectrum.suspects if one.score >= least and one.path in survey.files]
+    return list(dict.fromkeys(paths))[:MAX_SUSPECTED]
 
 
 def _is_named(failure: TestFailure, text: str) -> bool:

@@ -69,8 +69,9 @@ async def make_plan(
     named = await asyncio.to_thread(named_files, brief)  # ``read`` may start git: it must not block
     if worker.role in templates.UNPLANNED:
         return _from_template(brief, named, settings, "direct", f"a {kind} needs no planning")
-    if len(named.subjects) == 1:
-        return _from_template(brief, named, settings, "direct", f"the request is about {named.subjects[0]}")
+    if len(named.subjects) == 1 or named.suspected:
+        how = "failing tests run into" if named.suspected else "request is about"
+        return _from_template(brief, named, settings, "direct", f"the {how} {', '.join(named.subjects)}")
     ranked = await asyncio.to_thread(_ranked, brief, named)
     return await _Planning(brief, named, ranked, settings, ask).run()
 

@@ -16,7 +16,7 @@ from swarmd.verify.interpreter import Interpreter
 
 __all__ = ["GateContext", "install_scripts", "node_mounts"]
 
-SCRIPTS = ("judge_report.py", "judge_pytest.py", "judge_unittest.py", "judge_examples.py")
+SCRIPTS = ("judge_report.py", "judge_trace.py", "judge_pytest.py", "judge_unittest.py", "judge_examples.py")
 PROBE = """\
 import importlib.util, os, sys
 for name in sys.argv[1:]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from swarmd.errors import SwarmdError, WorkspaceError
 from swarmd.messages import JobReport, Proposal
 from swarmd.verify.bench import ORDER_TRAILER, Bench, load_proposal
-from swarmd.verify.judge import judge_on
+from swarmd.verify.judge import judge_best
 from swarmd.verify.records import (
     JudgeRecord,
     TipRecord,
@@ -54,7 +54,7 @@ def _judged_on_tip(bench: Bench, proposal: Proposal) -> JudgeRecord:
     record = load_judged(bench)
     if record is not None and record.tip == tip and record.verdict.ok and _exists(bench, record.commit):
         return record
-    record = judge_on(bench, proposal, tip)
+    record = judge_best(bench, proposal, tip)
     save_judged(bench, record)
     return record
 

@@ -19,7 +19,7 @@ from swarmd.verify.roles import role_of
 from swarmd.verify.runners.suites import SuiteRun
 from swarmd.verify.testers import judge_tests_patch
 
-__all__ = ["coding_to_come", "judge", "judge_on"]
+__all__ = ["coding_to_come", "judge", "judge_best"]
 
 
 def judge(bench: Bench) -> JobReport:
@@ -35,7 +35,7 @@ def judge(bench: Bench) -> JobReport:
         why = proposal.failure or failure("nothing", proposal.text or "the agent proposed nothing")
         verdict = Verdict(order_id=bench.order_id, ok=False, failure=why)
     else:
-        record = judge_on(bench, proposal, bench.repo.tip())
+        record = judge_best(bench, proposal, bench.repo.tip())
         save_judged(bench, record)
         verdict = record.verdict
     return JobReport(
@@ -53,16 +53,42 @@ def _text_verdict(bench: Bench, proposal: Proposal) -> Verdict:
     return Verdict(order_id=bench.order_id, ok=bool(text), failure=why)
 
 
-def judge_on(bench: Bench, proposal: Proposal, tip: str) -> JudgeRecord:
-    """Judge a patch on top of ``tip``. Raises SwarmdError when the judging itself is not possible."""
+def judge_best(bench: Bench, proposal: Proposal, tip: str) -> JudgeRecord:
+    """Judge the proposal's patches on top of ``tip``, the smallest first, up to the first that passes: it
+    is taken. If none does, the record is of the one that came nearest: the one with the fewest red tests.
+
+    Raises SwarmdError when the judging itself is not possible.
+    """
+    hashes = [proposal.canonical, *(other.canonical for other in proposal.others)]
+    records: dict[int, JudgeRecord] = {}
+    for number in sorted(range(len(hashes)), key=lambda number: len(proposal.patches[number])):
+        records[number] = judge_on(bench, proposal.patches[number], tip)
+        if records[number].verdict.ok:
+            break
+    best = min(records, key=lambda number: _distance(records[number].verdict))
+    others = [hashes[number] for number in records if number != best and hashes[number]]
+    update = {"canonical": hashes[best], "chosen": best, "others": others}
+    record = records[best]
+    return record.model_copy(update={"verdict": record.verdict.model_copy(update=update)})
+
+
+def _distance(verdict: Verdict) -> tuple[bool, int, int]:
+    """How far from passing: fewer red tests are nearer, and then more gates that passed."""
+    red = next((gate for gate in verdict.gates if not gate.ok), None)
+    count = len(red.failures) or len(red.findings) if red else 0
+    return not verdict.ok, -len(verdict.gates), count
+
+
+def judge_on(bench: Bench, patch: str, tip: str) -> JudgeRecord:
+    """Judge ``patch`` on top of ``tip``. Raises SwarmdError when the judging itself is not possible."""
     try:
-        draft = draft_patch(bench, proposal.patch, tip)
+        draft = draft_patch(bench, patch, tip)
         if bench.role == "testing":
             verdict = judge_tests_patch(bench, draft, tip, to_come=bool(coding_to_come(bench)))
             return JudgeRecord(tip=tip, commit=draft.commit, verdict=verdict)
         return _judge_code(bench, draft, tip)
     except RefusedError as error:
-        sha256 = hashlib.sha256(proposal.patch.encode("utf-8", "replace")).hexdigest()
+        sha256 = hashlib.sha256(patch.encode("utf-8", "replace")).hexdigest()
         verdict = Verdict(
             order_id=bench.order_id,
             ok=False,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from swarmd import durable
 from swarmd.errors import WorkspaceError
-from swarmd.messages import GateSpec, JobReport, Survey, dump, load
+from swarmd.messages import GateSpec, JobReport, Spectrum, Survey, dump, load
 from swarmd.verify.bench import Bench, context_for
 from swarmd.verify.context import GateContext
 from swarmd.verify.demand import kind_of
@@ -19,6 +19,7 @@ from swarmd.verify.examples.prepare import Chosen, choose
 from swarmd.verify.examples.sources import collect
 from swarmd.verify.facts import BaseFacts, TestFacts, save_facts
 from swarmd.verify.gates import GateRun, Gates
+from swarmd.verify.localise import localise
 from swarmd.verify.mapping import map_project
 from swarmd.verify.protect import protected_paths
 from swarmd.workspace import PrivateRepo, Source, inspect, new_project
@@ -92,6 +93,7 @@ def _run(bench: Bench, source: Source, repo: PrivateRepo, files: list[str], cont
             checkout = repo.checkout(source.base_commit, "base")
         runs.append((spec, gates.on_base(spec, checkout)))
     tests = next((run.tests for _, run in runs if run.tests), None)
+    spectrum = _localise(bench, repo, source.base_commit, gates, runs)
     chosen = Chosen()
     if examples:
         checkout = repo.checkout(source.base_commit, "base")
@@ -104,7 +106,21 @@ def _run(bench: Bench, source: Source, repo: PrivateRepo, files: list[str], cont
     )
     save_facts(bench.folder, facts)
     survey = _assemble(bench, source, files, found, runs, tests or TestFacts())
-    return _with_examples(survey, chosen, doubts)
+    return _with_examples(survey.model_copy(update={"spectrum": spectrum}), chosen, doubts)
+
+
+def _localise(
+    bench: Bench, repo: PrivateRepo, commit: str, gates: Gates, runs: list[tuple[GateSpec, GateRun]]
+) -> Spectrum | None:
+    """Where the failing tests say that the defect may be."""
+    settings = bench.shop.settings.sandbox
+    base = next(((spec, run.result, run.tests) for spec, run in runs if run.tests), None)
+    if base is None or not base[2].failed:
+        return None
+    checkout = repo.checkout(commit, "base")
+    return localise(
+        bench.job.request, gates, checkout, base, most=settings.trace_tests, seconds=settings.trace_s
+    )
 
 
 def _with_examples(survey: Survey, chosen: Chosen, doubts: list[str]) -> Survey:

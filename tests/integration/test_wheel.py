@@ -20,6 +20,7 @@ RUNTIME_FILES = [
     "bus/outbox/login.json",
     "logs/master.jsonl",
     "logs/agents/coding.jsonl",
+    "calibration/qwen2.5-coder-0.5b-0a1b2c3d.json",
     "council/keys/agents-registry.json",
     "council/keys/active-agents.json",
     "council/warrants/pending/deploy-1.json",
@@ -67,11 +68,17 @@ def test_the_default_agents_and_knowledge_are_inside(names: set[str]) -> None:
     assert {f"swarmd/_home/{name}" for name in agents | knowledge} <= names
 
 
+def test_the_exercises_of_calibrations_are_inside(names: set[str]) -> None:
+    exercises = tracked("calibration", "*.toml")
+    assert len(exercises) >= 12
+    assert {f"swarmd/_home/{name}" for name in exercises} <= names
+
+
 def test_nothing_but_code_defaults_and_metadata_is_inside(names: set[str]) -> None:
     strange = {name for name in names if not name.startswith("swarmd/") and ".dist-info/" not in name}
     assert strange == set()
     homes = {name.split("/")[2] for name in names if name.startswith("swarmd/_home/")}
-    assert homes <= {"agents", "council", "knowledge"}
+    assert homes <= {"agents", "calibration", "council", "knowledge"}
 
 
 def test_no_runtime_file_is_inside(wheel: Path, names: set[str]) -> None:

@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"bus", "knowledge", "client"},
     {"models", "workspace", "sandbox", "council"},
     {"planning", "coding", "verify"},
-    {"agents"},
+    {"agents", "calibration"},
     {"daemon", "bench"},
     {"cli"},
 ]

@@ -8,17 +8,22 @@ from dataclasses import replace
 
 from swarmd.agents.roles.context import RoleContext
 from swarmd.coding import evidence, prompts
-from swarmd.coding.diffs import changed_symbols
+from swarmd.coding.canonical import canonical, canonical_of_all
+from swarmd.coding.diffs import changed_paths, changed_symbols
 from swarmd.coding.edits import read_edit
 from swarmd.coding.evidence import Evidence
-from swarmd.coding.failure import EditError, FormatError, NothingError
+from swarmd.coding.failure import EditError, FormatError, NothingError, RepeatedError
 from swarmd.coding.surroundings import surroundings
 from swarmd.coding.target import Target, choose
 from swarmd.errors import ModelError
-from swarmd.messages import Proposal
+from swarmd.messages import ChatReply, Order, Proposal
+from swarmd.messages.packet import Candidate
 from swarmd.workspace.patch import FileChange, make
 
 __all__ = ["run"]
+
+REPEATED = "The reply is code that failed before."
+SAME_PROGRAM = "The reply changes comments, spacing or names only: the tests cannot tell it from before."
 
 
 def run(ctx: RoleContext) -> Proposal:
@@ -26,15 +31,32 @@ def run(ctx: RoleContext) -> Proposal:
     ctx.beat("reads the project")
     try:
         targets, failures = _find_targets(ctx)
-        changes = _edit_all(ctx, targets, failures)
+        if ctx.order.width > 1 and len(targets) == 1:
+            versions = [[change] for change in _edit_often(ctx, targets[0], failures)]
+        else:
+            versions = [_edit_all(ctx, targets, failures)]
     except (EditError, ModelError, RecursionError) as error:
         return ctx.nothing(error)
-    paths = ", ".join(change.path for change in changes)
-    return ctx.propose(kind="patch", patch=make(changes), summary=f"Changes {paths}.")
+    first, *others = (Candidate(patch=make(changes), canonical=_canonical(changes)) for changes in versions)
+    paths = ", ".join(change.path for change in versions[0])
+    return ctx.propose(
+        kind="patch",
+        patch=first.patch,
+        canonical=first.canonical,
+        others=others,
+        summary=f"Changes {paths}.",
+    )
+
+
+def _canonical(changes: Sequence[FileChange]) -> str:
+    return canonical_of_all((change.path, change.new or "") for change in changes)
 
 
 def _edit_all(ctx: RoleContext, targets: Sequence[Target], failures: Sequence[Evidence]) -> list[FileChange]:
-    """The new versions of all targets; one that needs no change is no failure beside others that do."""
+    """The new versions of all targets; one that needs no change is no failure beside others that do.
+
+    Raises EditError or ModelError; RepeatedError when together they are what failed before.
+    """
     changes: list[FileChange] = []
     unchanged: NothingError | None = None
     for target in targets:
@@ -44,6 +66,8 @@ def _edit_all(ctx: RoleContext, targets: Sequence[Target], failures: Sequence[Ev
             unchanged = unchanged or error
     if not changes and unchanged is not None:
         raise unchanged
+    if _canonical(changes) in ctx.order.judged:
+        raise RepeatedError(REPEATED)
     return changes
 
 
@@ -51,7 +75,9 @@ def _find_targets(ctx: RoleContext) -> tuple[list[Target], list[Evidence]]:
     """What to edit, and the failing tests that say so. Raises FormatError when nothing can be found."""
     survey = ctx.survey
     found = evidence.collect(evidence.relevant(survey, ctx.task), survey, ctx.read)
-    targets = choose(ctx.order.packet.files_owned, ctx.task, survey, ctx.read, found, ctx.tags)
+    order, repaired = ctx.order, changed_paths(ctx.order.previous_patch or "")
+    owned = order.packet.files_owned
+    targets = choose(owned, ctx.task, survey, ctx.read, found, ctx.tags, sample=order.nth, repaired=repaired)
     if not targets:
         raise FormatError("Nothing says which file to change; name it in the request.")
     paths = {target.path for target in targets}
@@ -59,17 +85,44 @@ def _find_targets(ctx: RoleContext) -> tuple[list[Target], list[Evidence]]:
 
 
 def _edit(ctx: RoleContext, target: Target, failures: Sequence[Evidence]) -> FileChange:
-    """The new version of one file, by one call."""
+    """The new version of one file."""
+    return FileChange(target.path, target.source, _new_text(ctx, _task(ctx, target, failures)))
+
+
+def _edit_often(ctx: RoleContext, target: Target, failures: Sequence[Evidence]) -> list[FileChange]:
+    """New versions of one file, drawn at one time; of those that are the same program one. Raises the first
+    reply's EditError or ModelError when there is none."""
+    order, task = ctx.order, _task(ctx, target, failures)
+    brief = _brief(ctx, task, prompts.framing(task, order.nth))
+    versions: dict[str, FileChange] = {}
+    errors: list[EditError | ModelError] = []
+    for answer in ctx.chat_many(brief.prompt.messages, purpose="edit", width=order.width):
+        if isinstance(answer, ModelError):
+            errors.append(answer)
+            continue
+        try:
+            change = FileChange(target.path, target.source, _read(order, task, brief, answer))
+        except EditError as error:
+            errors.append(error)
+        else:
+            versions.setdefault(_canonical([change]), change)
+    if not versions:
+        raise errors[0]
+    return list(versions.values())
+
+
+def _task(ctx: RoleContext, target: Target, failures: Sequence[Evidence]) -> prompts.Task:
+    """Everything that one edit is told."""
     order = ctx.order
     if target.source is None and ctx.read.exists(target.path):
         raise FormatError(f"{target.path} is no text file that can be edited.")
     around = surroundings(
         target, ctx.task, ctx.survey, ctx.read, ctx.tags, evidence=failures, budget=order.context_tokens
     )
-    task = prompts.Task(
+    return prompts.Task(
         action=order.packet.action,
         user_request=order.user_request,
-        target=_tried_first(target, order.previous_patch),
+        target=_tried_first(target, order.previous_patch, order.nth),
         tier=order.tier,
         asked=order.way,
         evidence=failures,
@@ -80,44 +133,65 @@ def _edit(ctx: RoleContext, target: Target, failures: Sequence[Evidence]) -> Fil
         others=around.others,
         project_map=around.project_map,
         conventions=around.conventions,
+        forms=tuple(order.forms),
     )
-    return FileChange(target.path, target.source, _new_text(ctx, task))
 
 
 def _new_text(ctx: RoleContext, task: prompts.Task) -> str:
-    """The file's new text. Small models like to copy the code that they see: a copy costs no gates, so
-    they are asked again at once, in other ways. Raises EditError or ModelError.
+    """The file's new text. Small models like to copy the code that they see, and to give an answer again:
+    that costs no gates, so they are asked again at once, in other ways. Raises EditError or ModelError.
     """
-    first, *others = prompts.ways(task, ctx.order.sample)
+    first, *others = prompts.ways(task, ctx.order.nth)[: ctx.order.copies + 1]
     try:
         return _ask(ctx, task, first)
     except NothingError as error:
         copied = error
     for way in others:
-        ctx.beat("the model repeated the code as it was")
+        ctx.beat("the model repeated code that it had seen")
         with contextlib.suppress(NothingError):
             return _ask(ctx, task, way)
     raise copied
 
 
-def _tried_first(target: Target, previous_patch: str | None) -> Target:
-    """A repair begins with the symbols that the failed patch changed, so that its failure is theirs."""
+def _tried_first(target: Target, previous_patch: str | None, sample: int) -> Target:
+    """A repair is of the symbols that the failed patch changed, so that its failure is theirs."""
     if not previous_patch or target.source is None or len(target.choices) < 2:
         return target
     changed = set(changed_symbols(previous_patch, target.path, target.source.replace("\r\n", "\n")))
-    return replace(target, choices=tuple(sorted(target.choices, key=lambda group: not changed & set(group))))
+    choices = sorted(target.choices, key=lambda group: not changed & set(group))
+    turn = (sample - 1) % len(choices)  # the first of them has its turn now
+    return replace(target, choices=(*choices[-turn:], *choices[:-turn]) if turn else tuple(choices))
 
 
 def _ask(ctx: RoleContext, task: prompts.Task, way: prompts.Framing) -> str:
+    brief = _brief(ctx, task, way)
+    return _read(ctx.order, task, brief, ctx.chat(brief.prompt.messages, purpose="edit"))
+
+
+def _brief(ctx: RoleContext, task: prompts.Task, way: prompts.Framing) -> prompts.Brief:
     order = ctx.order
-    brief = prompts.build(
+    return prompts.build(
         ctx.system,
         task,
-        order.sample,
+        order.nth,
         budget=order.context_tokens,
         reply=order.max_tokens,
         way=way,
         count=ctx.count,
     )
-    reply = ctx.chat(brief.prompt.messages, purpose="edit")
-    return read_edit(reply.text, brief.edit, cut=reply.finish == "length")
+
+
+def _read(order: Order, task: prompts.Task, brief: prompts.Brief, reply: ChatReply) -> str:
+    """The file's new text that ``reply`` gives. Raises EditError."""
+    new = read_edit(reply.text, brief.edit, cut=reply.finish == "length")
+    _check_new(order, task, new)
+    return new
+
+
+def _check_new(order: Order, task: prompts.Task, new: str) -> None:
+    """Raises NothingError or RepeatedError for what need not be judged to know that it fails."""
+    path, old = task.target.path, task.target.source
+    if task.evidence and old is not None and canonical(path, new) == canonical(path, old):
+        raise NothingError(SAME_PROGRAM)
+    if canonical_of_all([(path, new)]) in order.judged:
+        raise RepeatedError(REPEATED)

@@ -33,8 +33,8 @@ class RoleContext:
 
     order: Order
     agent_type: AgentType
-    ask: Callable[[ChatCall], ChatReply]
-    """Asks the broker; raises ModelError."""
+    ask_all: Callable[[Sequence[ChatCall]], list[ChatReply | ModelError]]
+    """Asks the broker, all calls at one time; an error stands where there is no answer."""
     beat: Callable[[str], None]
     """Says that the work moves, and what is being done."""
     snapshot: Path
@@ -87,7 +87,19 @@ class RoleContext:
     ) -> ChatReply:
         """Ask the order's tier with the type's sampling. Raises ModelError."""
         self.beat(f"asks the {self.order.tier} model: {purpose}")
-        return self.ask(self._call(messages, purpose, schema))
+        (answer,) = self.ask_all([self._call(messages, purpose, schema)])
+        if isinstance(answer, ModelError):
+            raise answer
+        return answer
+
+    def chat_many(
+        self, messages: Sequence[ChatMessage], *, purpose: str, width: int
+    ) -> list[ChatReply | ModelError]:
+        """Ask the order's tier ``width`` times at one time, with one seed after the other."""
+        self.beat(f"asks the {self.order.tier} model {width} times: {purpose}")
+        call = self._call(messages, purpose, None)
+        seeds = [None if call.seed is None else call.seed + number for number in range(width)]
+        return self.ask_all([call.model_copy(update={"seed": seed}) for seed in seeds])
 
     def count(self, messages: Sequence[ChatMessage]) -> int | None:
         """The tokens of a prompt by the tokenizer of the order's model; None when nobody can tell."""

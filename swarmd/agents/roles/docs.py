@@ -53,9 +53,10 @@ def _page(ctx: RoleContext, target: Target) -> FileChange:
         feedback=order.feedback,
         pattern=order.pattern,
         skill=ctx.skill,
+        forms=tuple(order.forms),
     )
     brief = prompts.build(
-        ctx.system, task, order.sample, budget=order.context_tokens, reply=order.max_tokens, count=ctx.count
+        ctx.system, task, order.nth, budget=order.context_tokens, reply=order.max_tokens, count=ctx.count
     )
     reply = ctx.chat(brief.prompt.messages, purpose="page")
     new = read_edit(reply.text, brief.edit, cut=reply.finish == "length")

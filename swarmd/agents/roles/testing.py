@@ -55,13 +55,13 @@ def _write(ctx: RoleContext) -> FileChange:
 
 
 def _pruned(ctx: RoleContext, subject: Subject) -> str | None:
-    """The last attempt's file without the tests that failed, if any are left.
+    """The file that is to be repaired without the tests that failed, if any are left.
 
     Small models are poor at working out expected values: half of their tests are right. What is left
     must still pass, and notice a broken version of the code, to count.
     """
     feedback, patch = ctx.order.feedback, ctx.order.previous_patch
-    if feedback is None or patch is None or feedback.gate == "mutation" or ctx.order.sample > 1:
+    if feedback is None or patch is None or feedback.gate == "mutation" or ctx.order.way != "repair":
         return None
     before = "\n".join(line.text for line in diffs.lines(patch) if line.sign == "+")
     try:

@@ -13,6 +13,7 @@ __all__ = ["Outcome", "TestRecord", "TestRun", "parse_report"]
 Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed", "lied", "unknown"]
 OUTCOMES: frozenset[str] = frozenset({"passed", "failed", "skipped", "xfailed", "xpassed", "lied", "unknown"})
 MAX_TEXT = 4000
+MAX_PLACES = 20_000
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class TestRun:
     """The conftest files that were loaded, relative to the checkout."""
     running: str | None = None
     """The test that was running when the report ended."""
+    places: list[tuple[str, int]] = field(default_factory=list)
+    """(path, first line) of the functions that a tracing run saw."""
+    covered: dict[str, frozenset[int]] = field(default_factory=dict)
+    """Which of ``places`` each test of a tracing run called."""
     status: int | None = None
     """The runner's exit status; None: it never came to its end."""
 
@@ -114,12 +119,31 @@ def _take(run: TestRun, fields: list[str]) -> bool:
         case ["test", test_id, outcome, seal, _, *why] if outcome in OUTCOMES:
             run.running = None
             _merge(run.tests, _record(test_id, outcome, seal, why))
+        case ["place", path, line] if _is_number(line) and len(run.places) < MAX_PLACES:
+            run.places.append((path, int(line)))
+        case ["covered", test_id, numbers]:
+            return _cover(run, test_id, numbers.split())
         case ["stopped", _]:
             pass
         case ["end", status] if run.status is None:
             run.status = int(status)
         case _:
             return False
+    return True
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= 7 and text.isascii() and text.isdecimal()
+
+
+def _cover(run: TestRun, test_id: str, numbers: list[str]) -> bool:
+    """Take what a test called; False for what our script does not write."""
+    if test_id in run.covered or not all(map(_is_number, numbers)):
+        return test_id in run.covered
+    found = frozenset(map(int, numbers))
+    if found and max(found) >= len(run.places):
+        return False
+    run.covered[test_id] = found
     return True
 
 

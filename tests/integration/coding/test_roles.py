@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from swarmd.agents.roles import RoleContext, coding, deploy, docs, git, review, testing
 from swarmd.agents.spec import load_type
 from swarmd.coding.tokens import estimate_messages
-from swarmd.errors import ModelOverflowError, ModelUnreachableError
+from swarmd.errors import ModelError, ModelOverflowError, ModelUnreachableError
 from swarmd.home import seed_folder
 from swarmd.messages import (
     ChatCall,
@@ -49,16 +49,19 @@ FIXED = "```python\ndef total(items):\n    return sum(items)\n```"
 class Model:
     """Answers with ``replies`` in turn, and remembers what it was asked."""
 
-    def __init__(self, *replies: str | Exception, finish: str = "stop") -> None:
+    def __init__(self, *replies: str | ModelError, finish: str = "stop") -> None:
         self.replies = list(replies)
         self.calls: list[ChatCall] = []
         self.finish = finish
 
-    def __call__(self, call: ChatCall) -> ChatReply:
+    def __call__(self, calls: Sequence[ChatCall]) -> list[ChatReply | ModelError]:
+        return [self._answer(call) for call in calls]
+
+    def _answer(self, call: ChatCall) -> ChatReply | ModelError:
         self.calls.append(call)
         reply = self.replies.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
+        if isinstance(reply, ModelError):
+            return reply
         return ChatReply.model_validate(
             {
                 "text": reply,
@@ -123,7 +126,7 @@ def make(tmp_path: Path) -> Make:
         return RoleContext(
             order=Order.model_validate(order | fields),
             agent_type=load_type(seed_folder() / "agents" / agent_type),
-            ask=model,
+            ask_all=model,
             beat=lambda doing: None,
             snapshot=project,
         )
@@ -175,7 +178,7 @@ def test_a_model_that_repeats_the_code_is_asked_again_without_it(make: Make) -> 
         (ModelOverflowError("too long"), "format"),
     ],
 )
-def test_coding_says_why_there_is_no_patch(make: Make, reply: str | Exception, kind: str) -> None:
+def test_coding_says_why_there_is_no_patch(make: Make, reply: str | ModelError, kind: str) -> None:
     proposal = coding.run(make(Model(reply), "coding", "Fix the failing test", "shop/cart.py"))
     assert proposal.kind == "none"
     assert proposal.failure is not None
@@ -266,7 +269,7 @@ def test_testing_takes_out_the_tests_that_failed_before_it_asks_again(make: Make
     first = testing.run(make(Model(reply), "testing", text))
     failed = Failure(kind="assertion", gate="tests", digest="x.py::test_show_2 failed", signature="s")
     silent = Model()
-    again = {"feedback": failed, "previous_patch": first.patch, "attempt": 2}
+    again = {"feedback": failed, "previous_patch": first.patch, "sample": 2, "way": "repair"}
     second = testing.run(make(silent, "testing", text, **again))
     assert "+    assert show(5) == '5'" in second.patch
     assert "show(6)" not in second.patch
@@ -302,7 +305,7 @@ def test_review_rejects_when_it_can_point_at_a_line(make: Make) -> None:
         ModelUnreachableError("no model answers"),
     ],
 )
-def test_review_never_approves(make: Make, reply: str | Exception) -> None:
+def test_review_never_approves(make: Make, reply: str | ModelError) -> None:
     proposal = review.run(make(Model(reply), "review", "Fix total", diff=DIFF, findings=["a.py:1: x"]))
     assert not proposal.rejects
     assert proposal.findings == ["a.py:1: x"]
@@ -347,7 +350,7 @@ def test_docs_edits_pages_as_text(make: Make) -> None:
     ],
 )
 def test_git_words_a_message_or_falls_back_to_facts(
-    make: Make, reply: str | Exception, message: str | None
+    make: Make, reply: str | ModelError, message: str | None
 ) -> None:
     proposal = git.run(make(Model(reply), "git", "Fix the sum in shop/cart.py. It is wrong!", diff=DIFF))
     assert proposal.kind == "message"
@@ -388,3 +391,64 @@ def test_no_prompt_exceeds_the_orders_budget(make: Make, role: Any, budget: int)
     assert model.calls
     for call in model.calls:
         assert estimate_messages(call.messages) <= budget
+
+
+def test_an_answer_that_failed_before_is_asked_for_in_another_way(make: Make) -> None:
+    wrong = "```python\ndef total(items):\n    result = sum(items)\n    return result + 1\n```"
+    ctx = make(Model(wrong), "coding", "Fix total.", "shop/cart.py")
+    judged = coding.run(ctx).canonical
+    renamed = wrong.replace("result", "summed")
+    model = Model(renamed, FIXED)
+    proposal = coding.run(make(model, "coding", "Fix total.", "shop/cart.py", judged=[judged]))
+    assert proposal.kind == "patch"
+    assert proposal.canonical != judged
+    first, second = (call.messages[-1].content for call in model.calls)
+    assert first != second
+
+
+def test_an_answer_that_only_failed_before_is_none(make: Make) -> None:
+    ctx = make(Model(FIXED), "coding", "Fix total.", "shop/cart.py")
+    judged = coding.run(ctx).canonical
+    again = make(Model(FIXED, FIXED, FIXED), "coding", "Fix total.", "shop/cart.py", judged=[judged])
+    proposal = coding.run(again)
+    assert proposal.kind == "none"
+    assert proposal.failure is not None
+    assert proposal.failure.kind == "repeated"
+
+
+def test_with_a_failing_test_a_new_comment_is_no_change(make: Make) -> None:
+    commented = "```python\ndef total(items):\n    # the sum\n    return sum(items) - 1\n```"
+    model = Model(commented, commented, commented)
+    proposal = coding.run(make(model, "coding", "Fix total.", "shop/cart.py"))
+    assert proposal.failure is not None
+    assert proposal.failure.kind == "nothing"
+    assert len(model.calls) == 3
+
+
+def test_several_samples_at_one_time_give_each_program_once(make: Make) -> None:
+    wrong = "```python\ndef total(items):\n    amount = sum(items)\n    return amount + 1\n```"
+    replies = [wrong, "I cannot do that.", wrong.replace("amount", "result"), FIXED]
+    model = Model(*replies)
+    proposal = coding.run(make(model, "coding", "Fix total.", "shop/cart.py", width=4, temperature=0.7))
+    assert proposal.kind == "patch"
+    assert len(proposal.patches) == 2
+    assert len({call.messages[-1].content for call in model.calls}) == 1
+    assert [call.seed for call in model.calls] == [7, 8, 9, 10]
+    canonicals = [proposal.canonical, *(other.canonical for other in proposal.others)]
+    assert len(set(canonicals)) == 2
+
+
+def test_several_samples_of_which_none_can_be_read_say_why(make: Make) -> None:
+    model = Model(ModelUnreachableError("gone"), "No.", "No.")
+    proposal = coding.run(make(model, "coding", "Fix total.", "shop/cart.py", width=3))
+    assert proposal.failure is not None
+    assert proposal.failure.kind == "model"
+
+
+def test_copies_are_asked_for_again_as_often_as_the_order_says(make: Make) -> None:
+    copied = f"```python\n{FILES['shop/cart.py']}```"
+    model = Model(*[copied] * 3)
+    proposal = coding.run(make(model, "coding", "Fix total.", "shop/cart.py", copies=1))
+    assert proposal.failure is not None
+    assert proposal.failure.kind == "nothing"
+    assert len(model.calls) == 2

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from swarmd.messages import Verdict
 from swarmd.sandbox import Sandbox, choose
 
-from .conftest import AUTH, FIXED_AUTH, TEST_AUTH, Lab
+from .conftest import AUTH, FIXED_AUTH, TEST_AUTH, Lab, packet
 
 Build = Callable[..., Lab]
 
@@ -279,3 +280,35 @@ def test_an_endless_loop_in_the_base_can_be_mended(lab: Build, monkeypatch: pyte
     made = made.again({"auth.py": hanging, "tests/test_auth.py": TEST_AUTH}, gate_s=4)
     assert not made.judge({"auth.py": hanging + "\n\nX = 1\n"}).ok
     assert made.judge({"auth.py": FIXED_AUTH}).ok
+
+
+def several(shop: Lab, *texts: str) -> Verdict:
+    first, *others = [shop.patch({"auth.py": text}) for text in texts]
+    more = [{"patch": patch, "canonical": f"{number:x}"} for number, patch in enumerate(others, 1)]
+    fields = shop.propose(first, packet(owned=("auth.py",)), canonical="0", others=more)
+    report = shop.do("judge", **fields)
+    assert report.verdict is not None
+    if report.verdict.ok:
+        tip = shop.repo.tip()
+        landed = shop.do("integrate", **fields)
+        assert shop.repo.read(landed.commit, "auth.py") == texts[report.verdict.chosen].encode()
+        shop.repo.move_tip(landed.commit, tip)
+    return report.verdict
+
+
+def test_of_several_patches_the_smallest_that_passes_is_taken(shop: Lab) -> None:
+    longer = FIXED_AUTH.replace("    session.clear()", "    session.clear()\n    session.update({})")
+    wrong = AUTH.replace("!=", ">")
+    verdict = several(shop, longer, wrong, FIXED_AUTH)
+    assert verdict.ok
+    assert (verdict.chosen, verdict.canonical, verdict.others) == (2, "2", ["1"])
+
+
+def test_of_several_patches_that_all_fail_the_nearest_one_is_told(shop: Lab) -> None:
+    broken = AUTH.replace("session.clear()", "session.clean()")
+    half = AUTH.replace("users.get(name) != password", "len(users) > 5")
+    verdict = several(shop, broken, "def (", half)
+    assert not verdict.ok
+    assert verdict.chosen == 2
+    assert "assert False == True" in verdict.failure.digest
+    assert sorted(verdict.others) == ["0", "1"]

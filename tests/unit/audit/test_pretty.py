@@ -157,3 +157,11 @@ KNOWN = st.sampled_from([*PASS, "gates", "outcome", "digest", "failure", "summar
 def test_any_object_renders_as_one_printable_line(odd: dict[str, Any], verbose: bool, plain: bool) -> None:
     text = render(odd, Style(verbose=verbose, plain=plain, zone=UTC))
     assert text.isprintable()
+
+
+def test_what_comes_next_stands_at_the_end_and_is_never_cut_off() -> None:
+    failed = line(event="verification_fail", data={"reason": "x " * 200, "then": "deep, attempt 2, sample 1"})
+    assert render(failed, UTC_STYLE).endswith("→ deep, attempt 2, sample 1")
+    assert render(failed, Style(zone=UTC, plain=True)).endswith("-> deep, attempt 2, sample 1")
+    assert "→" not in render(line(data={"then": ""}), UTC_STYLE)
+    assert "\x1b" not in render(line(data={"then": "up\x1b[2J\nand away"}), UTC_STYLE)

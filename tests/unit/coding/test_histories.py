@@ -1,19 +1,27 @@
 """The policy's rules, each by histories that are replayed.
 
 A sample is written as ``tier attempt.sample class``, with what else is known of it: ``lines`` and
-``files`` of its patch, ``red`` tests, ``patch`` and ``sign`` (its failure's signature) where they are the
-same as another sample's. What follows is written alike: ``repair 3.1`` is shown the patch of sample 3.1.
+``files`` of its patch, ``red`` tests, ``patch``, ``program`` (its normalised tree) and ``sign`` (its
+failure's signature) where they are the same as another sample's. What follows is written alike:
+``repair 3.1`` is shown the patch of sample 3.1.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from swarmd.coding.policy import Try, next_step
+from swarmd.coding.policy import Try, failed_programs, next_step
 from swarmd.config import PolicySettings
 from swarmd.messages import Failure, Outcome
 
-POLICY = PolicySettings()
+POLICY = PolicySettings.model_validate(
+    {
+        "samples": {"fast": 3, "deep": 2, "reviewer": 1},
+        "attempts_per_tier": {"fast": 2, "deep": 2, "reviewer": 2},
+        "repairs": {"fast": 0, "deep": 1, "reviewer": 1},
+        "on_failure": {"assertion": "repair"},
+    }
+)
 FAST_1 = "fast 1.1 assertion, fast 1.2 assertion, fast 1.3 assertion"
 FAST = f"{FAST_1}, fast 2.1 assertion, fast 2.2 assertion, fast 2.3 assertion"
 DEEP_3 = f"{FAST}, deep 3.1 assertion red=5, deep 3.2 assertion red=4"
@@ -51,7 +59,7 @@ HISTORIES = {
     # 7: type errors persist
     "type errors once": ("fast 1.1 types", "fast 1.2 sample"),
     "type errors twice": ("fast 1.1 types, fast 1.2 types", "deep 2.1 sample"),
-    "type errors, but not in a row": ("fast 1.1 types, fast 1.2 name, fast 1.3 types", "fast 2.1 repair 1.3"),
+    "type errors, but not in a row": ("fast 1.1 types, fast 1.2 name, fast 1.3 types", "fast 2.1 sample"),
     "type errors over two attempts": (
         "fast 1.1 name, fast 1.2 name, fast 1.3 types, fast 2.1 types",
         "deep 3.1 sample",
@@ -63,13 +71,31 @@ HISTORIES = {
     "fast may be unclear": ("fast 1.1 timeout, fast 1.2 limits", "fast 1.3 sample"),
     # 9: conflicts
     "a conflict begins a new attempt": ("fast 1.1 conflict", "fast 2.1 repair 1.1"),
+    "on a tier that repairs, too": ("deep 1.1 conflict", "deep 2.1 repair 1.1"),
+    "it passed alone, and not with the other tasks": (
+        "fast 1.1 ok, fast 1.1 assertion",
+        "fast 2.1 repair 1.1",
+    ),
+    "it failed, and another one passed": ("fast 1.1 assertion, fast 1.2 assertion", "fast 1.3 sample"),
     "two conflicts use up the tier": ("fast 1.1 conflict, fast 2.1 conflict", "deep 3.1 sample"),
     # 10: repetitions
-    "the same patch": ("fast 1.1 assertion patch=x, fast 1.2 assertion patch=x", "fast 2.1 repair 1.2"),
-    "the same failure": ("fast 1.1 assertion sign=x, fast 1.2 assertion sign=x", "fast 2.1 repair 1.2"),
+    "the same patch": ("fast 1.1 assertion patch=x, fast 1.2 assertion patch=x", "fast 2.1 sample"),
+    "the same program": (
+        "fast 1.1 assertion program=a, fast 1.2 assertion program=a",
+        "fast 2.1 sample",
+    ),
+    "the same program, once not well laid out": (
+        "fast 1.1 lint program=a, fast 1.2 assertion program=a",
+        "fast 1.3 sample",
+    ),
+    "a program that the agent knew to be judged": (
+        "fast 1.1 assertion, fast 1.2 repeated",
+        "fast 2.1 sample",
+    ),
+    "the same failure": ("fast 1.1 assertion sign=x, fast 1.2 assertion sign=x", "fast 2.1 sample"),
     "the same failure in another attempt": (
         "fast 1.1 assertion sign=x, fast 1.2 assertion sign=x, fast 2.1 assertion sign=x",
-        "fast 2.2 repair 1.2",
+        "fast 2.2 sample",
     ),
     # 11: what the class of a failure asks for
     "no edit can be read": ("fast 1.1 format", "fast 1.2 reask"),
@@ -83,14 +109,18 @@ HISTORIES = {
     "and a syntax error": ("deep 1.1 syntax", "deep 1.2 repair 1.1"),
     "and a failed test": ("deep 1.1 assertion", "deep 1.2 repair 1.1"),
     # 12, 13: attempts and tiers
-    "an attempt is over after its samples": (FAST_1, "fast 2.1 repair 1.3"),
-    "the next attempt is shown what came nearest": (
-        "fast 1.1 assertion red=4, fast 1.2 assertion red=2, fast 1.3 assertion red=3",
-        "fast 2.1 repair 1.2",
+    "an attempt is over after its samples": (FAST_1, "fast 2.1 sample"),
+    "the next attempt begins with what came nearest": (
+        "deep 1.1 assertion red=2, deep 1.2 assertion red=3",
+        "deep 2.1 repair 1.1",
+    ),
+    "and goes on with a sample that knows of nothing": (
+        "deep 1.1 timeout, deep 1.2 assertion, deep 2.1 timeout",
+        "deep 2.2 sample",
     ),
     "a reply without an edit came less near": (
-        "fast 1.1 syntax, fast 1.2 format, fast 1.3 nothing",
-        "fast 2.1 repair 1.1",
+        "deep 1.1 syntax, deep 1.2 format",
+        "deep 2.1 repair 1.1",
     ),
     "a gate failed twice": (FAST, "deep 3.1 sample"),
     "deep's second attempt": (DEEP_3, "deep 4.1 repair 3.2"),
@@ -133,6 +163,7 @@ def read(text: str) -> list[Outcome]:
                     if kind == "ok"
                     else Failure(kind=kind, gate="tests", digest="red", signature=f"{kind}:{sign}"),
                     "patch_sha256": facts.get("patch", f"p{number}"),
+                    "canonical": facts.get("program", f"c{number}"),
                     "diff_lines": int(facts.get("lines", 5)),
                     "diff_files": int(facts.get("files", 1)),
                     "red": int(facts.get("red", 0)),
@@ -169,7 +200,9 @@ def test_a_class_may_end_the_task_or_the_tier(reaction: str) -> None:  # 4
 
 
 def test_repairs_are_limited_within_an_attempt() -> None:
-    policy = PolicySettings.model_validate({"samples": {"fast": 3, "deep": 4, "reviewer": 1}})
+    policy = PolicySettings.model_validate(
+        {"samples": {"fast": 3, "deep": 4, "reviewer": 1}, "on_failure": {"assertion": "repair"}}
+    )
     history = "deep 1.1 assertion, deep 1.2 assertion"
     assert tell(next_step(read("deep 1.1 assertion"), "deep", policy)) == "deep 1.2 repair 1.1"
     assert tell(next_step(read(history), "deep", policy)) == "deep 1.3 sample"
@@ -181,10 +214,42 @@ def test_why_it_goes_up_is_told() -> None:
     whys = {
         "fast 1.1 assertion files=4": "the patch changes 5 lines in 4 files",
         "fast 1.1 types, fast 1.2 types": "type errors persist in 2 samples",
-        FAST: "tests failed 2 times",
+        FAST: "tests failed in 6 samples on fast",
         "deep 1.1 timeout, deep 1.2 timeout": "2 failures do not tell what is wrong",
     }
     for history, why in whys.items():
         step = next_step(read(history), history.split()[0], POLICY)  # type: ignore[arg-type]
         assert isinstance(step, Try)
         assert step.why == why
+
+
+def test_plain_samples_are_drawn_as_many_at_one_time_as_the_model_answers() -> None:
+    policy = PolicySettings.model_validate({"samples": {"fast": 6, "deep": 4, "reviewer": 1}})
+    slots = {"fast": 4, "deep": 4}
+    first = next_step([], "fast", policy, slots)
+    assert isinstance(first, Try)
+    assert first.width == 1, "the first one often passes"
+    wide = next_step(read("fast 1.1 assertion"), "fast", policy, slots)
+    assert isinstance(wide, Try)
+    assert (wide.sample, wide.width) == (2, 4)
+    assert wide.temperature > 0
+    history = read("fast 1.1 assertion, fast 1.2 assertion")
+    history[1] = history[1].model_copy(update={"width": 4})
+    rest = next_step(history, "fast", policy, slots)
+    assert isinstance(rest, Try)
+    assert (rest.sample, rest.width) == (6, 1)
+    history[1] = history[1].model_copy(update={"width": 5})
+    assert tell(next_step(history, "fast", policy, slots)).startswith("deep 2.1")
+
+
+def test_a_repair_is_one_sample() -> None:
+    policy = PolicySettings.model_validate({"samples": {"fast": 3, "deep": 4, "reviewer": 1}})
+    step = next_step(read("deep 1.1 name"), "deep", policy, {"deep": 4})
+    assert isinstance(step, Try)
+    assert (step.way, step.width) == ("repair", 1)
+
+
+def test_programs_that_were_judged_beside_the_nearest_one_are_known() -> None:
+    history = read("fast 1.1 assertion program=a, fast 1.2 lint program=b")
+    history[0] = history[0].model_copy(update={"others": ["c", "a"]})
+    assert failed_programs(history) == ["a", "c"]

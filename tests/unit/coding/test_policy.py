@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmd.coding.policy import TIERS, Stop, Try, next_step
-from swarmd.config import PolicySettings
+from swarmd.config import PolicySettings, TierNumbers
 from swarmd.messages import Failure, Outcome
 
 POLICY = PolicySettings()
@@ -42,36 +42,37 @@ def test_the_first_sample_is_cold_and_knows_nothing() -> None:
 def test_all_tiers_are_used_up_in_order() -> None:
     tried = replay("assertion")
     assert [(one.tier, one.attempt, one.sample) for one in tried] == [
-        *(("fast", attempt, sample) for attempt in (1, 2) for sample in (1, 2, 3)),
-        *(("deep", attempt, sample) for attempt in (3, 4) for sample in (1, 2)),
+        *(("fast", 1, sample) for sample in (1, 2)),
+        *(("deep", attempt, sample) for attempt in (2, 3) for sample in (1, 2)),
+        ("reviewer", 4, 1),
         ("reviewer", 5, 1),
     ]
+    assert [one.nth for one in tried] == [1, 2, 1, 2, 3, 4, 1, 2]
 
 
-def test_only_the_first_sample_of_an_attempt_is_cold() -> None:
-    for one in replay("assertion"):
-        assert (one.temperature == 0.0) == (one.sample == 1)
+def test_a_tiers_first_sample_and_the_repair_that_begins_an_attempt_are_cold() -> None:
+    policy = POLICY.model_copy(update={"attempts_per_tier": TierNumbers(fast=2, deep=2, reviewer=2)})
+    for one in [*replay("assertion"), *replay("assertion", policy=policy)]:
+        assert (one.temperature == 0.0) == (one.nth == 1 or (one.sample == 1 and one.way == "repair"))
         assert one.temperature <= 0.8
 
 
-def test_the_second_attempt_on_a_tier_is_shown_the_last_failure() -> None:
+def test_the_second_attempt_on_a_tier_begins_with_a_repair() -> None:
     tried = {(one.tier, one.attempt, one.sample): one for one in replay("assertion")}
-    assert tried["fast", 1, 3].feedback is None
-    assert tried["fast", 1, 3].way == "sample"
-    for sample in (1, 2, 3):
-        repair = tried["fast", 2, sample]
-        assert (repair.way, repair.repairs) == ("repair", (1, 3))
-        assert repair.feedback is not None
-        assert repair.feedback.digest == "digest 1.3"
-    assert tried["deep", 3, 1].feedback is None, "a new tier begins afresh"
-    assert tried["deep", 4, 1].feedback is not None
+    assert tried["deep", 2, 1].feedback is None, "a new tier begins afresh"
+    assert tried["deep", 2, 2].way == "sample"
+    repair = tried["deep", 3, 1]
+    assert (repair.way, repair.repairs) == ("repair", (2, 2))
+    assert repair.feedback is not None
+    assert repair.feedback.digest == "digest 2.2"
+    assert tried["deep", 3, 2].way == "sample"
 
 
 def test_an_outage_ends_the_task_with_a_reason() -> None:
     history: list[Outcome] = []
     while isinstance(step := next_step(history, "fast", POLICY), Try):
         history.append(ended(step.attempt, step.sample, step.tier, "model", "down"))
-    assert len(history) == 9
+    assert len(history) == 3 * 3
     assert "every tier" in step.reason
     assert "model" in step.reason
 

@@ -10,7 +10,7 @@ from swarmd.coding import evidence
 from swarmd.coding.snapshot import Snapshot
 from swarmd.coding.target import Target, choose
 from swarmd.coding.words import code_words
-from swarmd.messages import GateResult, Survey, TestFailure
+from swarmd.messages import GateResult, Spectrum, Survey, Suspect, TestFailure
 
 CART = """from shop.money import rounded
 
@@ -188,3 +188,116 @@ def test_a_broken_file_can_still_be_the_target(project: Snapshot) -> None:
     (project.root / "shop/cart.py").write_text("def f(:\n")
     target = first(project, "Fix the SyntaxError in shop/cart.py")
     assert (target.path, target.choices, target.source) == ("shop/cart.py", (), "def f(:\n")
+
+
+# what the tests call
+
+
+def traced(*suspects: tuple[str, str, int, int, float], failed: int = 1, passed: int = 5) -> Spectrum:
+    found = [
+        Suspect(path=path, name=name, line=1, end=2, failed=ef, passed=ep, score=score)
+        for path, name, ef, ep, score in suspects
+    ]
+    return Spectrum(failed=failed, passed=passed, suspects=found)
+
+
+ROUNDED = ("shop/money.py", "rounded", 1, 0, 1.0)
+SUM = ("shop/cart.py", "_sum", 1, 1, 0.7)
+BEGIN = ("shop/cart.py", "Cart.__init__", 1, 9, 0.3)
+
+
+def suspected(
+    project: Snapshot,
+    spectrum: Spectrum,
+    *,
+    text: str = "Fix the failing test",
+    sample: int = 1,
+    repaired: tuple[str, ...] = (),
+    owned: tuple[str, ...] = (),
+) -> list[tuple[str, tuple[str, ...]]]:
+    known = survey(failing()).model_copy(update={"spectrum": spectrum})
+    found = evidence.collect(evidence.relevant(known, text), known, project)
+    targets = choose(owned, text, known, project, found, sample=sample, repaired=repaired)
+    return [(target.path, target.symbols_for(sample)) for target in targets]
+
+
+def test_a_function_that_no_traceback_shows_is_found_in_another_file(project: Snapshot) -> None:
+    assert suspected(project, traced(ROUNDED, SUM)) == [("shop/money.py", ("rounded",))]
+
+
+def test_samples_go_down_the_ranking_from_file_to_file(project: Snapshot) -> None:
+    spectrum = traced(ROUNDED, SUM, BEGIN)
+    found = [suspected(project, spectrum, sample=sample)[0] for sample in (1, 2, 3)]
+    assert found == [
+        ("shop/money.py", ("rounded",)),
+        ("shop/cart.py", ("_sum",)),
+        ("shop/money.py", ("rounded",)),
+    ], "what is much less suspicious is not tried"
+
+
+def test_only_owned_files_are_chosen(project: Snapshot) -> None:
+    spectrum = traced(ROUNDED, SUM)
+    assert suspected(project, spectrum, owned=("shop/cart.py",)) == [("shop/cart.py", ("_sum",))]
+
+
+def test_a_file_of_several_that_is_owned_is_edited_alone(project: Snapshot) -> None:
+    owned = ("shop/cart.py", "shop/money.py")
+    text = "shop/cart.py, shop/money.py: Fix the failing test"
+    assert suspected(project, traced(SUM), text=text, owned=owned) == [("shop/cart.py", ("_sum",))]
+
+
+def test_names_in_the_words_win_over_what_the_tests_call(project: Snapshot) -> None:
+    assert suspected(project, traced(ROUNDED), text="Fix Cart.total")[0] == ("shop/cart.py", ("Cart.total",))
+
+
+def test_of_equally_suspicious_ones_the_judged_comes_first(project: Snapshot) -> None:
+    total = ("shop/cart.py", "Cart.total", 1, 1, 0.7)
+    assert suspected(project, traced(SUM, total))[0] == ("shop/cart.py", ("Cart.total",))
+
+
+def test_a_repair_stays_in_the_file_that_it_repairs(project: Snapshot) -> None:
+    found = suspected(project, traced(ROUNDED, SUM), repaired=("shop/cart.py",))
+    assert found == [("shop/cart.py", ("_sum",))]
+    assert suspected(project, traced(ROUNDED, SUM), repaired=("gone.py",))[0][0] == "shop/money.py"
+
+
+def test_several_defects_are_no_reason_to_edit_one_function_only(project: Snapshot) -> None:
+    spectrum = traced(ROUNDED, SUM, failed=2)
+    owned = ("shop/cart.py", "shop/money.py")
+    text = "shop/cart.py, shop/money.py: Fix the failing tests"
+    found = suspected(project, spectrum, text=text, owned=owned)
+    assert sorted(found) == [("shop/cart.py", ("_sum",)), ("shop/money.py", ("rounded",))]
+
+
+def test_suspects_that_do_not_exist_change_nothing(project: Snapshot) -> None:
+    forged = traced(("../etc/passwd", "f", 1, 0, 1.0), ("shop/cart.py", "gone", 1, 0, 1.0))
+    assert suspected(project, forged) == [("shop/cart.py", ("Cart.total",))]
+
+
+def test_without_failing_tests_the_calls_do_not_count(project: Snapshot) -> None:
+    known = survey().model_copy(update={"spectrum": traced(ROUNDED)})
+    assert choose((), "Fix it", known, project, ()) == []
+
+
+def test_the_values_at_the_failure_are_kept() -> None:
+    frames = ("shop/cart.py:16 _sum", "    return sum(items) - 1", "    items = [1, 2]")
+    known = survey(failing("test_total", "TypeError: x", *frames))
+    (item,) = evidence.collect(evidence.relevant(known, ""), known, Snapshot(Path("/nonexistent")))
+    assert item.values == ("at shop/cart.py:16 _sum: return sum(items) - 1", "items = [1, 2]")
+    frames = ("tests/test_cart.py:8 test_total", "    assert c.total() == n", "    n = 3")
+    known = survey(failing("test_total", "assert 2 == 3", *frames))
+    (item,) = evidence.collect(evidence.relevant(known, ""), known, Snapshot(Path("/nonexistent")))
+    assert item.values == ("n = 3",)
+
+
+def test_an_attribute_that_the_projects_own_code_misses_is_no_reason_to_add_it(project: Snapshot) -> None:
+    missing = "AttributeError: 'Cart' object has no attribute 'cost'"
+    inside = failing("test_total", missing, "tests/test_cart.py:8 test_total", "shop/cart.py:12 total")
+    known = survey(inside).model_copy(update={"spectrum": traced(SUM)})
+    found = evidence.collect(evidence.relevant(known, "Fix it"), known, project)
+    assert choose((), "Fix it", known, project, found)[0].adds == ()
+    assert choose((), "Add the cost to Cart", known, project, found)[0].adds == ("Cart.cost",)
+    in_test = failing("test_total", missing, "tests/test_cart.py:8 test_total")
+    known = survey(in_test).model_copy(update={"spectrum": traced(SUM)})
+    found = evidence.collect(evidence.relevant(known, "Fix it"), known, project)
+    assert choose((), "Fix it", known, project, found)[0].adds == ("Cart.cost",)

@@ -189,3 +189,58 @@ def test_without_a_broker_nobody_counts() -> None:
     broker.close()
     assert BrokerClient(ours).count(CALL) is None
     ours.close()
+
+
+def test_several_calls_are_under_way_at_one_time_and_answered_in_their_order() -> None:
+    ours, broker = channels()
+    error = {"code": "E-MODEL-OVERFLOW", "message": "too long", "hint": ""}
+
+    def serve() -> None:
+        first, second, third = (question(broker)["call"] for _ in range(3))
+        broker.send(reply_frame(third, "three"))
+        broker.send({"call": second, "error": error})
+        broker.send(reply_frame(first, "one"))
+
+    server = threading.Thread(target=serve)
+    server.start()
+    one, two, three = BrokerClient(ours).chat_all([CALL, CALL, CALL])
+    assert isinstance(one, ChatReply)
+    assert isinstance(two, ModelOverflowError)
+    assert isinstance(three, ChatReply)
+    assert (one.text, three.text) == ("one", "three")
+    server.join()
+    ours.close()
+    broker.close()
+
+
+def test_of_several_calls_a_new_broker_is_asked_only_what_is_open() -> None:
+    ours, dying = channels()
+    ours_again, fresh = channels()
+    client = BrokerClient(ours)
+    asked_again: list[str] = []
+
+    def serve() -> None:
+        first = question(dying)["call"]
+        question(dying)
+        dying.send(reply_frame(first, "one"))
+        client.replace(ours_again)
+        dying.close()
+        name = question(fresh)["call"]
+        asked_again.append(name)
+        fresh.send(reply_frame(name, "two"))
+
+    server = threading.Thread(target=serve)
+    server.start()
+    answers = client.chat_all([CALL, CALL])
+    assert [answer.text for answer in answers if isinstance(answer, ChatReply)] == ["one", "two"]
+    assert len(asked_again) == 1
+    server.join()
+    ours_again.close()
+    fresh.close()
+
+
+def test_without_any_broker_each_call_says_so() -> None:
+    ours, dying = channels()
+    client = BrokerClient(ours, patience_s=0.2)
+    dying.close()
+    assert all(isinstance(one, ModelUnreachableError) for one in client.chat_all([CALL, CALL]))

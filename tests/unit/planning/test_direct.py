@@ -3,7 +3,7 @@
 import pytest
 
 from swarmd.errors import ModelUnreachableError, PlanError
-from swarmd.messages import GateResult, Survey, TestFailure
+from swarmd.messages import GateResult, Spectrum, Survey, Suspect, TestFailure
 from tests.unit.planning.builders import FILES, Script, outline, plan, survey_of
 
 
@@ -170,3 +170,27 @@ def test_a_hostile_test_file_and_hostile_frames_point_nowhere_outside() -> None:
     survey = survey_with(red("tests/test_cart.py:4 test_total", "../../etc/passwd:1 root"))
     made = plan("Fix the failing tests", survey=survey, contents=hostile)
     assert made.packets[0].files_owned == ["shop/cart.py"]  # by the test's name
+
+
+def test_files_that_the_failing_tests_run_into_are_one_packet() -> None:
+    def suspect(path: str, score: float, failed: int = 2) -> Suspect:
+        return Suspect(path=path, name="f", line=1, end=2, failed=failed, passed=0, score=score)
+
+    found = [
+        suspect("shop/mail/send.py", 1.0),
+        suspect("tests/test_cart.py", 1.0),
+        suspect("shop/cart.py", 0.8),
+        suspect("shop/cart.py", 0.7),
+        suspect("gone.py", 0.7),
+        suspect("shop/auth.py", 0.3),
+    ]
+    failing = survey_with(red("shop/auth.py:4 check"))
+    survey = failing.model_copy(update={"spectrum": Spectrum(failed=2, suspects=found)})
+    made = plan("Fix the failing tests", survey=survey)
+    assert made.origin == "direct"
+    assert made.packets[0].files_owned == ["shop/mail/send.py", "shop/cart.py"]
+    several = Spectrum(failed=3, suspects=found)
+    made = plan("Fix the failing tests", survey=failing.model_copy(update={"spectrum": several}))
+    assert made.packets[0].files_owned == ["shop/auth.py"], "no function has part in all failures"
+    made = plan("Fix shop/auth.py", survey=survey)
+    assert made.packets[0].files_owned == ["shop/auth.py"]

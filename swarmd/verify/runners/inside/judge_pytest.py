@@ -22,11 +22,13 @@ if TYPE_CHECKING:
         fingerprint,
         import_paths,
     )
+    from swarmd.verify.runners.inside.judge_trace import Recorder, Tracer
 else:
     from judge_report import Description, Watch, audit, connect, describe, fingerprint, import_paths
+    from judge_trace import Recorder, Tracer
 
 sys.path.pop(0)
-del sys.modules["judge_report"]
+del sys.modules["judge_report"], sys.modules["judge_trace"]
 
 import os  # noqa: E402
 import types  # noqa: E402
@@ -36,7 +38,7 @@ from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 
-__all__ = ["Ledger", "main", "make_plugin"]
+__all__ = ["Ledger", "main", "make_plugin", "make_tracing"]
 
 NOTHING = Description("", "", "", "", "", "")
 FORCED: dict[str, Any] = {
@@ -218,6 +220,39 @@ def _running_hooks(ledger: Ledger, root: str) -> dict[str, Any]:
     return {name: value for name, value in locals().items() if name.startswith("pytest_")}
 
 
+def make_tracing(send: Callable[..., None], root: str, planted: set[str], tests: list[str]) -> Any:
+    """A plugin for a run that judges nothing: only ``tests`` run, in their order, and what each of them
+    calls is reported."""
+    recorder = Recorder(root)
+    tracer = Tracer(send, recorder)
+    places = {nodeid: number for number, nodeid in enumerate(tests)}
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, Any, None]:
+        yield
+        kept = [item for item in items if item.nodeid in places or _path(item) in planted]
+        items[:] = sorted(kept, key=lambda item: places.get(item.nodeid, len(places)))
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_setup() -> Generator[None, Any, None]:
+        recorder.resume()
+        yield
+        recorder.pause()
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_call() -> Generator[None, Any, None]:
+        recorder.resume()
+        yield
+        recorder.pause()
+
+    def pytest_runtest_logfinish(nodeid: str) -> None:
+        tracer.flush(nodeid)
+
+    plugin = types.ModuleType("swarmd_trace")
+    vars(plugin).update({name: value for name, value in locals().items() if name.startswith("pytest_")})
+    return plugin
+
+
 def _project_hooks(hooks: Any) -> list[str]:
     """Hooks whose code is neither pytest's, nor an installed plugin's, nor a conftest's or ours."""
     found = []
@@ -245,9 +280,11 @@ def main() -> None:
     fixed = ["--color=no", "-o", "cache_dir=/tmp/swarmd-pytest-cache"]
     watch = Watch("_pytest", "pluggy", "pytest", "unittest", "builtins", "__main__")
     audit(lambda name: send("tampered", name), root)
-    plugin = make_plugin(Ledger(send, root, watch), root, planted)
+    plugins = [make_plugin(Ledger(send, root, watch), root, planted)]
+    if "trace" in options:
+        plugins.append(make_tracing(send, root, planted, options["trace"]))
     try:
-        status = int(pytest.main([*fixed, *options["paths"]], plugins=[plugin]))
+        status = int(pytest.main([*fixed, *options["paths"]], plugins=plugins))
     except BaseException as error:  # SystemExit included: the session did not finish
         send("stopped", type(error).__name__)
         status = 3

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
         fingerprint,
         import_paths,
     )
+    from swarmd.verify.runners.inside.judge_trace import Recorder, Tracer
 else:
     from judge_report import Description, Watch, audit, connect, describe, fingerprint, import_paths
+    from judge_trace import Recorder, Tracer
 
 sys.path.pop(0)
-del sys.modules["judge_report"]
+del sys.modules["judge_report"], sys.modules["judge_trace"]
 
 import importlib.util  # noqa: E402
 import os  # noqa: E402
@@ -35,7 +37,7 @@ import unittest.mock  # noqa: E402 - watched too, and not looked for in the proj
 from collections.abc import Callable, Iterator  # noqa: E402
 from typing import Any  # noqa: E402
 
-__all__ = ["Collect", "Result", "main"]
+__all__ = ["Collect", "Result", "TracingResult", "main"]
 
 NOTHING = Description("", "", "", "", "", "")
 ErrorTuple = Any
@@ -110,6 +112,24 @@ class Result(unittest.TextTestResult):
         self._note("failed", test)
 
 
+class TracingResult(Result):
+    """A result that also reports what each test calls: for a run that judges nothing."""
+
+    def __init__(self, send: Callable[..., None], root: str, watch: Watch, stream: Any) -> None:
+        super().__init__(send, root, watch, stream)
+        self._recorder = Recorder(root)
+        self._tracer = Tracer(send, self._recorder)
+
+    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802
+        super().startTest(test)
+        self._recorder.resume()
+
+    def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802
+        self._recorder.pause()
+        self._tracer.flush(test.id())
+        super().stopTest(test)
+
+
 def _suites(root: str, paths: list[str]) -> Iterator[tuple[unittest.TestSuite, list[str]]]:
     """Each top folder's tests, with what could not be loaded: ``paths`` are the test files."""
     tops: dict[str, list[str]] = {}
@@ -136,14 +156,6 @@ def _load_planted(path: str) -> unittest.TestSuite:
     return unittest.TestLoader().loadTestsFromModule(module)
 
 
-def _ids(suite: Any) -> Iterator[str]:
-    for test in suite:
-        if isinstance(test, unittest.TestSuite):
-            yield from _ids(test)
-        else:
-            yield test.id()
-
-
 def _load(root: str, options: dict[str, Any]) -> unittest.TestSuite:
     everything = unittest.TestSuite()
     for suite, _ in _suites(root, options["paths"]):
@@ -151,18 +163,37 @@ def _load(root: str, options: dict[str, Any]) -> unittest.TestSuite:
     return everything
 
 
+def _cases(suite: Any) -> Iterator[Any]:
+    """Its test cases, and what stands for those that could not be loaded."""
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from _cases(test)
+        else:
+            yield test
+
+
+def _only(suite: unittest.TestSuite, tests: list[str]) -> unittest.TestSuite:
+    """The ``tests`` of ``suite``, in their order."""
+    places = {test_id: number for number, test_id in enumerate(tests)}
+    kept: list[Any] = [case for case in _cases(suite) if case.id() in places]
+    kept.sort(key=lambda case: places[case.id()])
+    return unittest.TestSuite(kept)
+
+
 def _run(
     send: Callable[..., None], root: str, options: dict[str, Any], watch: Watch, collect: Collect
 ) -> int:
-    make: type[Result] = Result
+    make: type[Result] = TracingResult if "trace" in options else Result
     stream: Any = unittest.runner._WritelnDecorator(sys.stderr)
     result = make(send, root, watch, stream)
     everything = collect(root, options)
+    if "trace" in options:
+        everything = _only(everything, options["trace"])
     for path in options["planted"]:
         everything.addTest(_load_planted(os.path.join(root, path)))
     result.check()
-    for test_id in _ids(everything):
-        send("collected", test_id)
+    for case in _cases(everything):
+        send("collected", case.id())
     everything.run(result)
     result.printErrors()
     return 0 if result.wasSuccessful() else 1

@@ -1,0 +1,1 @@
+"""What runs inside the sandbox. Nothing of swarmd can be imported there."""

@@ -1,0 +1,72 @@
+"""What the policy says about a task now, and the same in words for the log."""
+
+from __future__ import annotations
+
+from swarmd.agents.spec import AgentType
+from swarmd.coding.policy import TIERS, Stop, Try, failed_programs, next_step
+from swarmd.config import PolicySettings, Settings, TierNumbers
+from swarmd.daemon.context import Context
+from swarmd.daemon.state import RequestState, TaskState
+from swarmd.messages import Outcome, Tier
+
+__all__ = ["described", "judged_before", "step_of", "then"]
+
+_HOW = {
+    "sample": "",
+    "repair": ", to repair the patch",
+    "reask": ", told what was wrong",
+    "shrink": ", asked for less",
+}
+
+
+def step_of(context: Context, request: RequestState, task: TaskState, *new: Outcome) -> Try | Stop:
+    """What follows for ``task``, after the outcomes in the log and the ``new`` ones."""
+    if task.crashes >= context.settings.daemon.max_crashes:
+        return Stop(f"it ended {task.crashes} workers and is given up as poison")
+    agent_type = context.types.valid.get(task.packet.agent_type)
+    if agent_type is None:
+        return Stop(f"there is no valid agent type {task.packet.agent_type!r} any more")
+    start = request.request.tier or task.packet.tier
+    policy = _policy(context.settings.policy, agent_type)
+    history = [*task.history[task.earlier :], *new]
+    return next_step(history, start, policy, _slots(context.settings, agent_type))
+
+
+def _slots(settings: Settings, agent_type: AgentType) -> dict[Tier, int]:
+    """How many calls at one time the model of each tier answers, and the tier may make."""
+    slots: dict[Tier, int] = {}
+    for tier in TIERS:
+        model = settings.models.get(agent_type.model or getattr(settings.tiers, tier))
+        slots[tier] = min(model.parallel if model else 1, settings.policy.concurrency.of(tier))
+    return slots
+
+
+def _policy(policy: PolicySettings, agent_type: AgentType) -> PolicySettings:
+    update: dict[str, object] = {}
+    if agent_type.limits.attempts is not None:
+        update["max_attempts"] = min(policy.max_attempts, agent_type.limits.attempts)
+    if agent_type.role == "testing":  # its repair takes out the tests that failed, which needs no model
+        repairs = {tier: max(1, policy.repairs.of(tier)) for tier in TIERS}
+        update["repairs"] = TierNumbers(**repairs)
+        update["on_failure"] = policy.on_failure.model_copy(update={"assertion": "repair"})
+    return policy.model_copy(update=update)
+
+
+def judged_before(task: TaskState) -> list[str]:
+    """``canonical`` of the patches for ``task`` that need not be judged again."""
+    return failed_programs(task.history[task.earlier :])
+
+
+def then(context: Context, request: RequestState, task: TaskState, outcome: Outcome) -> str:
+    """What follows on ``outcome``, in a few words for people."""
+    if outcome.ok:
+        return "onto the request's branch" if outcome.diff_files else "done"
+    return described(step_of(context, request, task, outcome))
+
+
+def described(step: Try | Stop) -> str:
+    """``step`` in a few words: ``deep, attempt 3, sample 1, to repair the patch``."""
+    if isinstance(step, Stop):
+        return "give up"
+    samples = f"sample {step.sample}" if step.width == 1 else f"{step.width} samples at one time"
+    return f"{step.tier}, attempt {step.attempt}, {samples}{_HOW[step.way]}"

@@ -1,0 +1,80 @@
+"""What follows for a task, by the settings of the home and of its agent type."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from swarmd.config import Settings
+from swarmd.daemon.steps import described, judged_before, step_of, then
+from swarmd.messages import Failure, Outcome
+
+
+def office(role: str = "coding", attempts: int | None = None, **settings: Any) -> Any:
+    made = SimpleNamespace(role=role, model=None, limits=SimpleNamespace(attempts=attempts))
+    return SimpleNamespace(
+        settings=Settings.model_validate(settings), types=SimpleNamespace(valid={"coding": made})
+    )
+
+
+def a_task(*history: Outcome, agent_type: str = "coding", crashes: int = 0) -> Any:
+    packet = SimpleNamespace(agent_type=agent_type, tier="fast")
+    return SimpleNamespace(packet=packet, history=list(history), earlier=0, crashes=crashes)
+
+
+REQUEST: Any = SimpleNamespace(request=SimpleNamespace(tier=None))
+
+
+def failed(kind: str = "assertion", **fields: Any) -> Outcome:
+    failure = Failure.model_validate({"kind": kind, "digest": "red", "signature": kind})
+    values = {"attempt": 1, "sample": 1, "tier": "fast", "ok": False, "failure": failure}
+    return Outcome.model_validate(values | {"patch_sha256": "p", "canonical": "c"} | fields)
+
+
+def test_what_comes_next_is_told_in_words() -> None:
+    words = then(office(), REQUEST, a_task(), failed())
+    assert words == "fast, attempt 1, sample 2"
+    late = failed(tier="reviewer", attempt=5)
+    assert then(office(), REQUEST, a_task(), late) == "give up"
+    passed = Outcome(attempt=1, sample=1, tier="fast", ok=True, diff_files=1)
+    assert then(office(), REQUEST, a_task(), passed) == "onto the request's branch"
+    assert then(office(), REQUEST, a_task(), passed.model_copy(update={"diff_files": 0})) == "done"
+
+
+def test_repairs_are_told_apart() -> None:
+    step = step_of(
+        office(policy={"repairs": {"fast": 1, "deep": 1, "reviewer": 1}}), REQUEST, a_task(failed("name"))
+    )
+    assert described(step) == "fast, attempt 1, sample 2, to repair the patch"
+
+
+def test_a_model_that_answers_several_calls_is_asked_for_several_samples() -> None:
+    models = {"qwen2.5-coder-0.5b": {"parallel": 8, "weights": "w"}}
+    policy = {"samples": {"fast": 9, "deep": 1, "reviewer": 1}}
+    step = step_of(office(models=models, policy=policy), REQUEST, a_task(failed()))
+    assert described(step) == "fast, attempt 1, 4 samples at one time", "no more than the tier's concurrency"
+
+
+def test_tests_that_failed_are_taken_out_on_any_tier() -> None:
+    assert getattr(step_of(office("testing"), REQUEST, a_task(failed())), "way", "") == "repair"
+    assert getattr(step_of(office("coding"), REQUEST, a_task(failed())), "way", "") == "sample"
+
+
+@pytest.mark.parametrize(
+    ("task", "why"), [(a_task(crashes=3), "poison"), (a_task(agent_type="gone"), "no valid agent type")]
+)
+def test_what_cannot_go_on_stops(task: Any, why: str) -> None:
+    assert why in getattr(step_of(office(), REQUEST, task), "reason", "")
+
+
+def test_a_types_own_limit_of_attempts_holds() -> None:
+    history = [failed(), failed(sample=2)]
+    assert "all 1 attempts" in getattr(step_of(office(attempts=1), REQUEST, a_task(*history)), "reason", "")
+
+
+def test_programs_from_before_the_request_was_opened_again_are_judged_again() -> None:
+    task = a_task(failed(canonical="old"), failed(canonical="new"))
+    task.earlier = 1
+    assert judged_before(task) == ["new"]
