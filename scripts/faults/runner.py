@@ -19,7 +19,8 @@ __all__ = ["DiedError", "Runner", "StuckError", "log_lines", "processes_of"]
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.01
-GRACE_S = 30.0
+GRACE_S = 90.0
+"""For a start or an end; under the tracer, and beside other work, they take their time."""
 
 # Imports are done before the tracer comes: they change nothing, and stopping at each of their thousands
 # of system calls would triple the time of a point.

@@ -94,7 +94,7 @@ class Scenario:
     cancel: str | None = None
     warm: tuple[str, str] | None = None
     """(id of the request that brings up a worker, its type), for faults in workers."""
-    seconds: float = 30.0
+    seconds: float = 90.0
     """How long a part of it may take."""
     dropped: list[str] = field(default_factory=list)
     """What was dropped so far, as paths in the home."""

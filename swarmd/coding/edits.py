@@ -87,6 +87,10 @@ def _ways(reply: str, edit: Edit, old: str | None, cut: bool) -> Iterator[_Way]:
         written = [Block(one.replace) for one in changes if one.closed and rough_names(one.replace)]
         if written:
             yield lambda: _from_code(written, edit, old, cut)
+    page = _bare_page(reply, edit, old, cut)
+    if page is not None:
+        yield lambda: _from_code([page], edit, old, cut)
+        return  # its blocks are its own
     found = _blocks_for(reply, edit)
     diffs = [block for block in found if is_diff(block.text, block.language)]
     plain = [block for block in found if block not in diffs and not replacements(block.text)]
@@ -94,7 +98,7 @@ def _ways(reply: str, edit: Edit, old: str | None, cut: bool) -> Iterator[_Way]:
         yield lambda: _from_code(plain, edit, old, cut)
     if diffs and old is not None:
         yield lambda: apply_hunks(old, [hunk for block in diffs for hunk in hunks(block.text)])
-    bare = _bare(reply, edit, old, cut)
+    bare = _bare(reply, cut) if edit.is_python else None
     if bare is not None:
         yield lambda: _from_code([bare], edit, old, cut)
 
@@ -117,16 +121,19 @@ def _labelled(block: Block) -> Block:
     return replace(block, path=path) if path else block
 
 
-def _bare(reply: str, edit: Edit, old: str | None, cut: bool) -> Block | None:
-    """Python that stands in no fence; a page that begins as the file does."""
-    if edit.is_python:
-        code = bare_code(reply)
-        if code is None:
-            return None
-        # Cut off, its last statement may be whole or not, whatever parses.
-        ends_it = cut and code in reply and not reply[reply.index(code) + len(code) :].strip("` \n")
-        return Block(code, closed=not ends_it)
-    if PurePosixPath(edit.path).suffix.lower() not in _PAGES or not old or cut:
+def _bare(reply: str, cut: bool) -> Block | None:
+    """Python that stands in no fence."""
+    code = bare_code(reply)
+    if code is None:
+        return None
+    # Cut off, its last statement may be whole or not, whatever parses.
+    ends_it = cut and code in reply and not reply[reply.index(code) + len(code) :].strip("` \n")
+    return Block(code, closed=not ends_it)
+
+
+def _bare_page(reply: str, edit: Edit, old: str | None, cut: bool) -> Block | None:
+    """A page in no fence, that begins as the file does."""
+    if PurePosixPath(edit.path).suffix.lower() not in _PAGES or not old or not old.strip() or cut:
         return None
     first = old.strip().split("\n")[0]
     return Block(reply.strip(), "markdown") if reply.strip().split("\n")[0] == first else None
@@ -210,7 +217,10 @@ def _whole(found: Sequence[Block], edit: Edit, cut: bool) -> str:
     ]
     block = max(chosen or found, key=lambda block: len(block.text))
     if edit.is_python:
-        return read_code(block.text, cut=not _is_whole(block, cut)).text
+        text = read_code(block.text, cut=not _is_whole(block, cut)).text
+        if edit.scope.adds and not edit.scope.adds & {symbol.name for symbol in symbols.read(text)}:
+            raise FormatError(f"The reply must define {' or '.join(sorted(edit.scope.adds))}.")
+        return text
     if not _is_whole(block, cut):
         raise FormatError("The block has no end; write the whole file and close it with ```.")
     return _clean(block, edit)

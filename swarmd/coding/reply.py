@@ -121,8 +121,8 @@ def _closing(
         else:
             return number, True
     last = max(plain, default=first)
-    # Nothing after the last one: it ends the block inside, and the outer one has no end.
-    return (None if last == len(fences) - 1 and is_last else last), False
+    # The blocks inside all have their ends, or the last of them ends with the reply: then this has none.
+    return (None if not depth or (last == len(fences) - 1 and is_last) else last), False
 
 
 def _language(info: str) -> str:

@@ -170,6 +170,7 @@ def test_what_hostile_code_tries_fails_and_is_seen(
         assert result["branch"] is None
         failures = daemon.events("verification_fail", request_id=name)
         seen = {line["data"]["outcome"]["failure"]["kind"] for line in failures}
+        seen -= {"repeated"}  # the script says the same again, and that is not judged again
         assert seen, name
         assert seen <= classes, (name, seen)
         repository, prints = before[name]

@@ -76,6 +76,25 @@ def test_a_markdown_page_keeps_its_inner_blocks() -> None:
     assert read_edit(f"```markdown\n{new}```", whole("README.md", PAGE)) == new
 
 
+def test_a_markdown_page_without_its_outer_end_is_read_to_the_end() -> None:
+    new = PAGE.replace("pip install", "pipx install")
+    for info in ("", "markdown"):
+        assert read_edit(f"```{info}\n{new}", whole("README.md", PAGE)) == new
+        with pytest.raises(FormatError, match="cut"):
+            read_edit(f"```{info}\n{new}", whole("README.md", PAGE), cut=True)
+    assert read_edit(new, whole("README.md", PAGE)) == new
+
+
+def test_a_new_file_has_what_is_to_be_added() -> None:
+    edit = Edit("new.py", None, "file", Scope(adds=frozenset({"f"})))
+    example = (
+        fenced(FIXED) + "\n" + fenced("import new\n\nfor number in range(9):\n    print(new.f(number))\n")
+    )
+    assert read_edit(example, edit) == FIXED
+    with pytest.raises(FormatError, match="must define f"):
+        read_edit(fenced("import re\n\n# f is a function\n"), edit)
+
+
 def test_a_markdown_page_may_not_lose_headings() -> None:
     with pytest.raises(RefusedError, match="Use"):
         read_edit("```markdown\n# Tool\n\n## Install\n\nx\n```", whole("README.md", PAGE, "Shorten the page"))
