@@ -163,13 +163,21 @@ class TierSettings(Section):
 class TierNumbers(Section):
     """One number per tier."""
 
-    fast: int
-    deep: int
-    reviewer: int
+    fast: int = Field(ge=0)
+    deep: int = Field(ge=0)
+    reviewer: int = Field(ge=0)
 
     def of(self, tier: Literal["fast", "deep", "reviewer"]) -> int:
         """The number of ``tier``."""
         return int(getattr(self, tier))
+
+
+class TierCounts(TierNumbers):
+    """One number per tier, at least 1."""
+
+    fast: int = Field(ge=1)
+    deep: int = Field(ge=1)
+    reviewer: int = Field(ge=1)
 
 
 Reaction = Literal["reask", "repair", "sample", "shrink", "escalate", "stop"]
@@ -218,10 +226,10 @@ class ReactionSettings(Section):
 class PolicySettings(Section):
     """The attempt loop: how often, how many, when to go up a tier, when to stop."""
 
-    samples: TierNumbers = TierNumbers(fast=2, deep=2, reviewer=1)
+    samples: TierCounts = TierCounts(fast=2, deep=2, reviewer=1)
     """Most samples in one attempt. The first is drawn by itself; the others too, unless the model answers
     several calls at one time (models.<name>.parallel)."""
-    attempts_per_tier: TierNumbers = TierNumbers(fast=1, deep=2, reviewer=2)
+    attempts_per_tier: TierCounts = TierCounts(fast=1, deep=2, reviewer=2)
     """A tier whose attempts have all failed at their gates hands the task to the next one."""
     max_attempts: int = Field(default=5, ge=1)
     """Over all tiers; then the task is aborted."""
@@ -232,11 +240,11 @@ class PolicySettings(Section):
     """How often one sample is asked for again at once, in other ways, when the reply is the code as it was
     or code that failed before."""
     on_failure: ReactionSettings = ReactionSettings()
-    context_tokens: TierNumbers = TierNumbers(fast=1200, deep=1200, reviewer=1200)
+    context_tokens: TierCounts = TierCounts(fast=1200, deep=1200, reviewer=1200)
     """Cap on a prompt. On a CPU, 1,200 tokens take half a minute to a minute to read."""
-    reply_tokens: TierNumbers = TierNumbers(fast=700, deep=700, reviewer=700)
+    reply_tokens: TierCounts = TierCounts(fast=700, deep=700, reviewer=700)
     """Cap on a reply."""
-    concurrency: TierNumbers = TierNumbers(fast=4, deep=1, reviewer=2)
+    concurrency: TierCounts = TierCounts(fast=4, deep=1, reviewer=2)
     """Calls in flight at one time, per tier."""
     review: Literal["advise", "block"] = "advise"
     """What a reviewing model's reading may do. advise: what it points at becomes a warning in the

@@ -17,6 +17,7 @@ from swarmd.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from swarmd.calibration.exercises import Exercise
     from swarmd.messages import Calibration, FormTrial
@@ -46,7 +47,7 @@ def calibrate(context: Context, names: tuple[str, ...], exercises: int | None, s
         return _show(context, models)
     from swarmd.calibration.exercises import load_exercises
     from swarmd.calibration.judge import Judge
-    from swarmd.calibration.results import save
+    from swarmd.calibration.results import file_of, save
     from swarmd.sandbox import choose
 
     chosen, judge = load_exercises()[:exercises], Judge(choose(settings.sandbox.level))
@@ -58,11 +59,28 @@ def calibrate(context: Context, names: tuple[str, ...], exercises: int | None, s
         except (ModelError, ConfigError) as error:
             done.append(_failed(context, model, error))
             continue
-        path = save(home, measured)
+        path = file_of(home, model)
+        if _is_more(path, measured):
+            context.output.note(f"{model}: the result of more exercises, which is there already, is kept")
+        else:
+            path = save(home, measured)
         done.append({"model": model, "ok": True, "file": str(path), **_as_json(measured, current=True)})
         _print(context, measured, current=True)
     context.output.document("model calibrate", models=done)
     return ExitCode.OK if all(one["ok"] for one in done) else ExitCode.MODEL_DOWN
+
+
+def _is_more(path: Path, measured: Calibration) -> bool:
+    """Whether the result at ``path`` is of the same, and of more exercises."""
+    from swarmd.calibration.results import CalibrationError, read
+
+    try:
+        known = read(path)
+    except CalibrationError:
+        return False
+    if known is None or known.count <= measured.count:
+        return False
+    return (known.identity, known.exercises) == (measured.identity, measured.exercises)
 
 
 def _measure(context: Context, model: str, exercises: Sequence[Exercise], judge: Any) -> Calibration:

@@ -1,7 +1,7 @@
 """Whether two answers are the same program: a hash of the normalised syntax tree.
 
 Small models give the same answer again with another comment or another name for a local variable.
-Judging it again would tell nothing new.
+Judging it again would tell nothing new. Docstrings count: their examples are run.
 """
 
 from __future__ import annotations
@@ -22,18 +22,17 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 def canonical(path: str, text: str) -> str:
     """A hash that is equal for texts of ``path`` that run alike.
 
-    Python: its syntax tree without comments, layout and docstrings, local variables numbered in the order
-    in which they come. Other files: the text without its spacing.
+    Python: its syntax tree without comments and layout, local variables numbered in the order in which they
+    come. Other files: the text, without spaces at the ends of lines.
     """
     if PurePosixPath(path).suffix in {".py", ".pyi"}:
         try:
             tree = symbols.parse(text.replace("\r\n", "\n"))
-            _without_docstrings(tree)
             _number_locals(tree)
             return _hash(ast.dump(tree))
         except (SyntaxFailedError, RecursionError):
             pass
-    return _hash(" ".join(text.split()))
+    return _hash("\n".join(line.rstrip() for line in text.rstrip().splitlines()))
 
 
 def canonical_of_all(files: Iterable[tuple[str, str]]) -> str:
@@ -43,12 +42,6 @@ def canonical_of_all(files: Iterable[tuple[str, str]]) -> str:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def _without_docstrings(tree: ast.Module) -> None:
-    for node in ast.walk(tree):
-        if symbols.is_definition(node) and symbols.docstring_node(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
 
 
 def _number_locals(tree: ast.Module) -> None:

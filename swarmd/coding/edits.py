@@ -25,6 +25,8 @@ from swarmd.coding.unified import apply_hunks, hunks, is_diff, path_in
 
 __all__ = ["MAX_REPLY", "Edit", "Form", "read_edit"]
 
+MAX_BLOCKS = 100
+"""Most blocks of a reply that are tried: each costs a reading of the file."""
 MAX_REPLY = 200_000
 """A longer reply is not read, in characters: no token cap in use lets a model write so much."""
 _PYTHON = frozenset({"", "python", "py", "python3", "pyi"})
@@ -85,13 +87,14 @@ def _ways(reply: str, edit: Edit, old: str | None, cut: bool) -> Iterator[_Way]:
     if changes and edit.is_python and old is not None:
         # Copied inexactly, what is to be replaced is not found; a definition has a name besides.
         written = [Block(one.replace) for one in changes if one.closed and rough_names(one.replace)]
+        written = written[:MAX_BLOCKS]
         if written:
             yield lambda: _from_code(written, edit, old, cut)
     page = _bare_page(reply, edit, old, cut)
     if page is not None:
         yield lambda: _from_code([page], edit, old, cut)
         return  # its blocks are its own
-    found = _blocks_for(reply, edit)
+    found = _blocks_for(reply, edit)[:MAX_BLOCKS]
     diffs = [block for block in found if is_diff(block.text, block.language)]
     plain = [block for block in found if block not in diffs and not replacements(block.text)]
     if plain:

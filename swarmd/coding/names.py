@@ -18,7 +18,7 @@ _JAVASCRIPT = re.compile(
     r"\s+([A-Za-z_$][\w$]*)",
     re.MULTILINE,
 )
-_HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.MULTILINE)
+_HEADING = re.compile(r"^#{1,6}[ \t]+(\S.*)$", re.MULTILINE)
 _FENCED = re.compile(r"^(`{3,}|~{3,}).*?^\1[`~]*\s*$", re.MULTILINE | re.DOTALL)
 MAX_DEPTH = 6
 """Deeper keys of data are not names that somebody would miss."""
@@ -42,7 +42,7 @@ def names_of(path: str, text: str) -> set[str]:
     if suffix in {".json", ".toml"}:
         return set(_keys(_data(suffix, text)))
     if suffix in {".md", ".mdx"}:
-        return set(_HEADING.findall(_FENCED.sub("", text)))
+        return {heading.rstrip().rstrip("#").rstrip() for heading in _HEADING.findall(_FENCED.sub("", text))}
     return set()
 
 

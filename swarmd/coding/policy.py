@@ -18,16 +18,16 @@ An attempt is one round of up to n samples. The rules, in the order in which the
       row
 8     failures of the deep tier that tell nothing       the reviewer tier
       (UNCLEAR) in escalate_unclear samples in a row
-9     it did not fit on top of the other tasks, or      a new attempt on the same tier, which is shown why
-      failed there although it had passed alone
+9     it did not fit on top of the other tasks, or      a new attempt, which is shown it and why: on the same
+      failed there although it had passed alone         tier, unless that has had two
 10    a patch or a failure's signature came again       the attempt is over
       in this attempt, or it has had its n samples
 11    the attempt goes on                               the next sample, as the failure's class says; plain
                                                         ones as many at one time as the model answers
 12    the attempt is over, and the tier has had fewer   a new attempt there; where the tier repairs at all,
       than attempts_per_tier                            it begins with the best of what failed before
-13    the tier has had its attempts: a gate failed      the next tier: fast, deep, reviewer. It begins
-      twice                                             afresh, unless the best of deep's patches needs
+13    the tier has had its attempts                     the next tier: fast, deep, reviewer. It begins
+                                                        afresh, unless the best of deep's patches needs
                                                         a minimal repair: then with that
 14    max_attempts were made, or there is no next tier  stop, and say why
 ====  ================================================  ==============================================
@@ -56,8 +56,10 @@ UNCLEAR = frozenset({"timeout", "limits", "missing", "forged"})
 """Classes of failures that do not tell what is wrong with the code."""
 
 _WARM, _WARMER = 0.7, 0.8
-_AS_WRITTEN = frozenset({"conflict", "lint"})
+_AS_WRITTEN = frozenset({"conflict", "lint", "refused"})
 """Classes of failures that another text of the same program, or another tip, may not have."""
+_CONFLICTS = 2
+"""Attempts that a tier has at least, when what it made does not fit on top of the other tasks."""
 _NEVER_JUDGED = frozenset({"format", "nothing", "repeated", "model"})
 _WAYS: dict[Reaction, Way] = {"repair": "repair", "reask": "reask", "shrink": "shrink"}
 
@@ -200,8 +202,10 @@ def _conflicts(known: _History) -> Try | Stop | None:  # 9
     passed_alone = before is not None and before.ok and _place(before) == _place(last)
     if known.kind != "conflict" and not passed_alone:
         return None
-    step = _attempt_is_over(known)
-    if isinstance(step, Stop) or step.way == "repair" or step.tier != last.tier:
+    here, attempts = {outcome.attempt for outcome in known.tier}, known.policy.attempts_per_tier.of(last.tier)
+    more_here = len(here) < max(attempts, _CONFLICTS)
+    step = _new_attempt(known, last.tier) if more_here else _go_up(known, "it does not fit with the others")
+    if isinstance(step, Stop):
         return step
     return _repair(step.attempt, step.tier, last, step.why, nth=step.nth)
 

@@ -174,13 +174,15 @@ def chunks(lines: Sequence[str]) -> Iterator[list[str]]:
     first = next((line for line in lines if line.strip()), "")
     base = len(first) - len(first.lstrip())
     chunk: list[str] = []
+    has_code = False
     for line in lines:
         text = line.lstrip()
         starts = bool(text) and len(line) - len(text) <= base and not _CONTINUES.match(text)
-        if starts and any(one.strip() and one.lstrip()[0] not in "#@" for one in chunk):
+        if starts and has_code:
             yield chunk
-            chunk = []
+            chunk, has_code = [], False
         chunk.append(line)
+        has_code = has_code or (bool(text) and text[0] not in "#@")
     if any(line.strip() for line in chunk):
         yield chunk
 

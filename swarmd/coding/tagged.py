@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from swarmd.coding.failure import RefusedError
-from swarmd.coding.readings import chunks, undone
+from swarmd.coding.readings import MAX_LINES, chunks, undone
 from swarmd.coding.splice import leaves_out
 from swarmd.workspace.tags import Definition, language_of, tags_of
 from swarmd.workspace.tags.grammar import grammar
@@ -63,6 +63,8 @@ def _tops(path: str, text: str) -> list[Definition]:
 def _whole(path: str, code: str, cut: bool) -> Iterator[tuple[Definition, list[str]]]:
     """The definitions of ``code`` that parse by themselves, with their lines."""
     lines = code.rstrip().split("\n")
+    if len(lines) > MAX_LINES:
+        return
     if cut or breaks(path, code):
         found = list(chunks(lines))
         whole = [chunk for chunk in found[: -1 if cut else None] if breaks(path, "\n".join(chunk)) is False]

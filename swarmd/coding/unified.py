@@ -48,13 +48,25 @@ def path_in(text: str) -> str | None:
 def hunks(text: str) -> list[Hunk]:
     """The hunks of ``text``; without any header, all of it is one."""
     found: list[list[tuple[str, str]]] = [[]]
-    for line in text.split("\n"):
+    lines = text.split("\n")
+    for line, before, after in zip(lines, ["", *lines], [*lines[1:], ""], strict=False):
         if _HUNK.match(line):
             found.append([])
-        elif not _HEADER.match(line) and not line.startswith("\\ No newline"):
+        elif not _is_header(line, before, after, begun=len(found) > 1) and not line.startswith(
+            "\\ No newline"
+        ):
             sign = line[:1] if line[:1] in ("+", "-") else " "
             found[-1].append((sign, line[1:] if line[:1] in ("+", "-", " ") else line))
     return [Hunk(tuple(lines)) for lines in found if any(line.strip() for _, line in lines)]
+
+
+def _is_header(line: str, before: str, after: str, *, begun: bool) -> bool:
+    """Inside a hunk, ``--- x`` alone takes away a line ``-- x``: there file names come in pairs."""
+    if not _HEADER.match(line):
+        return False
+    if not begun or not line.startswith(("--- ", "+++ ")):
+        return True
+    return after.startswith("+++ ") if line.startswith("--- ") else before.startswith("--- ")
 
 
 def apply_hunks(text: str, changes: Sequence[Hunk]) -> str:

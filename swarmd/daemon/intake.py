@@ -128,16 +128,20 @@ class Intake:
         """Take a batch, whose changes are committed in one group. False when the disk took not all."""
         done = await asyncio.gather(*map(self._take, batch), return_exceptions=True)
         for candidate, error in zip(batch, done, strict=True):
-            if isinstance(error, durable.FsyncFailedError):
-                self._context.journal.fail(error)
-                raise error
-            if not isinstance(error, OSError | None):
+            if isinstance(error, durable.FsyncFailedError) or not isinstance(error, OSError | None):
                 raise error
             if error is not None:  # no room for a folder or a record: the file waits where it is
                 self._inbox.put_back(candidate)
         return not any(done)
 
     async def _take(self, candidate: Candidate) -> None:
+        try:
+            await self._acknowledge(candidate)
+        except durable.FsyncFailedError as error:  # at once: the rest of the batch must not be synced
+            self._context.journal.fail(error)
+            raise
+
+    async def _acknowledge(self, candidate: Candidate) -> None:
         try:
             if candidate.refusal is not None:
                 raise candidate.refusal

@@ -175,6 +175,8 @@ class Orders:
             await self._drop(worker, request_id, task_id, "", "nobody waits for it")
             raise AgentError("it made a proposal that nobody had asked it for")
         proposal, reason = self._read(worker, file, order_id)
+        if proposal is not None and (count := len(proposal.patches)) > found[1].width:
+            proposal, reason = None, f"it has {count} patches, not {found[1].width}"
         # From here on it may be given its next order: nothing of this one may be touched after.
         self._free(worker)
         settling = found[1].order_id or ""

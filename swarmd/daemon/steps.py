@@ -29,7 +29,9 @@ def step_of(context: Context, request: RequestState, task: TaskState, *new: Outc
     start = request.request.tier or task.packet.tier
     policy = _policy(context.settings.policy, agent_type)
     history = [*task.history[task.earlier :], *new]
-    return next_step(history, start, policy, _slots(context.settings, agent_type))
+    alone = agent_type.role == "coding" and len(task.packet.files_owned) == 1
+    slots = _slots(context.settings, agent_type) if alone else {}  # others draw one by one
+    return next_step(history, start, policy, slots)
 
 
 def _slots(settings: Settings, agent_type: AgentType) -> dict[Tier, int]:

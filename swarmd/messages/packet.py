@@ -122,7 +122,7 @@ class Order(Message):
     """The request's privacy, or the home's where that is tighter."""
     nth: int = 1
     """The number of its sample among all of its tier, from 1: they are asked for in different ways."""
-    copies: int = 2
+    copies: int = Field(default=2, ge=0)
     """How often to ask again at once when the reply is code that was there before."""
     width: int = Field(default=1, ge=1, le=64)
     """How many samples to draw at one time, with this seed and the ones after it."""

@@ -41,7 +41,7 @@ def integrate(bench: Bench) -> JobReport:
                 job_id=bench.job.job_id, ok=False, verdict=record.verdict, summary=proposal.summary
             )
         if record.verdict.held:
-            hold_tests(bench, proposal)
+            hold_tests(bench, _only(proposal, record.verdict.chosen))
             return _report(bench, proposal, commit=None, record=record)
         if _move(bench, record):
             return _report(bench, proposal, commit=record.commit, record=record)
@@ -49,14 +49,26 @@ def integrate(bench: Bench) -> JobReport:
 
 
 def _judged_on_tip(bench: Bench, proposal: Proposal) -> JudgeRecord:
-    """The verdict on top of the present tip: the earlier one if the tip has not moved since."""
+    """The verdict on top of the present tip: the earlier one if the tip has not moved since, else on the
+    patch that passed then, which the log speaks of."""
     tip = bench.repo.tip()
     record = load_judged(bench)
-    if record is not None and record.tip == tip and record.verdict.ok and _exists(bench, record.commit):
+    if record is None or not record.verdict.ok:
+        record = judge_best(bench, proposal, tip)
+    elif record.tip == tip and _exists(bench, record.commit):
         return record
-    record = judge_best(bench, proposal, tip)
+    else:
+        chosen = record.verdict.chosen
+        again = judge_best(bench, _only(proposal, chosen), tip)
+        verdict = again.verdict.model_copy(update={"chosen": chosen, "canonical": record.verdict.canonical})
+        record = again.model_copy(update={"verdict": verdict})
     save_judged(bench, record)
     return record
+
+
+def _only(proposal: Proposal, chosen: int) -> Proposal:
+    """``proposal`` with that one of its patches alone."""
+    return proposal.model_copy(update={"patch": proposal.patches[chosen], "others": []})
 
 
 def _exists(bench: Bench, commit: str) -> bool:

@@ -55,7 +55,8 @@ def _text_verdict(bench: Bench, proposal: Proposal) -> Verdict:
 
 def judge_best(bench: Bench, proposal: Proposal, tip: str) -> JudgeRecord:
     """Judge the proposal's patches on top of ``tip``, the smallest first, up to the first that passes: it
-    is taken. If none does, the record is of the one that came nearest: the one with the fewest red tests.
+    is taken. If none does, the record is of the one that came nearest: through the most gates, and there
+    with the fewest red tests.
 
     Raises SwarmdError when the judging itself is not possible.
     """

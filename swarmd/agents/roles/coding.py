@@ -59,6 +59,9 @@ def _edit_all(ctx: RoleContext, targets: Sequence[Target], failures: Sequence[Ev
     """
     changes: list[FileChange] = []
     unchanged: NothingError | None = None
+    judged = ctx.order.judged
+    if len(targets) > 1:  # those were whole patches: a part of one may be right
+        ctx = replace(ctx, order=ctx.order.model_copy(update={"judged": []}))
     for target in targets:
         try:
             changes.append(_edit(ctx, target, failures))
@@ -66,7 +69,7 @@ def _edit_all(ctx: RoleContext, targets: Sequence[Target], failures: Sequence[Ev
             unchanged = unchanged or error
     if not changes and unchanged is not None:
         raise unchanged
-    if _canonical(changes) in ctx.order.judged:
+    if _canonical(changes) in judged:
         raise RepeatedError(REPEATED)
     return changes
 

@@ -452,3 +452,15 @@ def test_copies_are_asked_for_again_as_often_as_the_order_says(make: Make) -> No
     assert proposal.failure is not None
     assert proposal.failure.kind == "nothing"
     assert len(model.calls) == 2
+
+
+def test_a_part_of_a_patch_that_failed_may_be_right(make: Make) -> None:
+    """Each file of a patch that failed may come again: only the whole is known to fail."""
+    asked = ("coding", "Fix total in shop/cart.py and shop/till.py.", "shop/cart.py", "shop/till.py")
+    one = make(Model(FIXED), "coding", "Fix total.", "shop/cart.py")
+    judged = coding.run(one).canonical
+    till = "```python\ndef pay(cents):\n    return cents\n```"
+    proposal = coding.run(make(Model(FIXED, till, till, till), *asked, judged=[judged]))
+    assert proposal.kind == "patch"
+    assert "shop/cart.py" in proposal.patch
+    assert "shop/till.py" in proposal.patch

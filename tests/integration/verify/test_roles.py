@@ -139,6 +139,23 @@ def test_tests_first_are_held_and_land_with_the_code(lab: Build) -> None:
     assert made.repo.files(report.commit) == ["price.py", "tests/test_old.py", "tests/test_price.py"]
 
 
+def test_of_several_tests_only_the_judged_ones_are_held(lab: Build) -> None:
+    made = lab(
+        {"price.py": "X = 1\n", "tests/test_old.py": "def test_old():\n    assert 1\n"}, kind="feature"
+    )
+    made.plan("feature", packet("testing", 1), packet("coding", 2, after=(1,)))
+    longer = (
+        GOOD_TEST + "\n\ndef test_never_judged():\n    assert True, 'this one is longer, and comes later'\n"
+    )
+    good = {"patch": made.patch({"tests/test_price.py": GOOD_TEST}), "canonical": "1"}
+    tests = made.propose({"tests/test_price.py": longer}, packet("testing", 1), others=[good])
+    report = made.do("judge", **tests)
+    assert (report.verdict.held, report.verdict.chosen) == (True, 1)
+    made.do("integrate", **tests)
+    report = made.do("integrate", **made.propose({"price.py": PRICE}, packet("coding", 2)))
+    assert made.repo.read(report.commit, "tests/test_price.py") == GOOD_TEST.encode()
+
+
 def test_tests_given_with_a_job_must_pass_with_its_code(lab: Build) -> None:
     made = lab(
         {"price.py": "X = 1\n", "tests/test_old.py": "def test_old():\n    assert 1\n"}, kind="feature"

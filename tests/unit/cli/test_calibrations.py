@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from swarmd.calibration.exercises import version
-from swarmd.calibration.results import file_of, identity, save
+from swarmd.calibration.results import file_of, identity, read, save
 from swarmd.cli.exit_codes import ExitCode
+from swarmd.cli.model_calibrate import _is_more
 from swarmd.config import Settings
 from swarmd.home import Home
 from swarmd.messages import Calibration, FormScore
@@ -76,3 +77,16 @@ def test_it_needs_a_home(run: Run) -> None:
     ran = run("model", "calibrate")
     assert ran.code == ExitCode.USAGE
     assert "swarmd init" in ran.err
+
+
+def test_a_result_of_more_exercises_is_not_replaced_by_one_of_fewer(home: Home) -> None:
+    keep(home, SMALL, version())
+    path = file_of(home, SMALL)
+    known = read(path)
+    assert known is not None
+    assert _is_more(path, known.model_copy(update={"count": 3}))
+    assert not _is_more(path, known)
+    assert not _is_more(path, known.model_copy(update={"count": 3, "exercises": "others"}))
+    path.write_text("{")
+    assert not _is_more(path, known.model_copy(update={"count": 3}))
+    assert not _is_more(path.with_name("none.json"), known)

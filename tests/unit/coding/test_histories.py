@@ -77,12 +77,24 @@ HISTORIES = {
         "fast 2.1 repair 1.1",
     ),
     "it failed, and another one passed": ("fast 1.1 assertion, fast 1.2 assertion", "fast 1.3 sample"),
-    "two conflicts use up the tier": ("fast 1.1 conflict, fast 2.1 conflict", "deep 3.1 sample"),
+    "two conflicts use up the tier": ("fast 1.1 conflict, fast 2.1 conflict", "deep 3.1 repair 2.1"),
+    "what did not fit is shown, not what once came near": (
+        "deep 1.1 assertion red=2, deep 1.2 ok, deep 1.2 conflict",
+        "deep 2.1 repair 1.2",
+    ),
+    "a conflict on the last tier": (
+        "reviewer 1.1 conflict, reviewer 2.1 conflict",
+        "stop: every tier up to reviewer failed",
+    ),
     # 10: repetitions
     "the same patch": ("fast 1.1 assertion patch=x, fast 1.2 assertion patch=x", "fast 2.1 sample"),
     "the same program": (
         "fast 1.1 assertion program=a, fast 1.2 assertion program=a",
         "fast 2.1 sample",
+    ),
+    "the same program, once with what is refused": (
+        "fast 1.1 refused program=a, fast 1.2 assertion program=a",
+        "fast 1.3 sample",
     ),
     "the same program, once not well laid out": (
         "fast 1.1 lint program=a, fast 1.2 assertion program=a",
@@ -253,3 +265,8 @@ def test_programs_that_were_judged_beside_the_nearest_one_are_known() -> None:
     history = read("fast 1.1 assertion program=a, fast 1.2 lint program=b")
     history[0] = history[0].model_copy(update={"others": ["c", "a"]})
     assert failed_programs(history) == ["a", "c"]
+
+
+def test_a_conflict_gives_a_tier_a_second_attempt_even_if_it_has_but_one() -> None:
+    step = next_step(read("fast 1.1 ok, fast 1.1 conflict"), "fast", PolicySettings())
+    assert tell(step) == "fast 2.1 repair 1.1"

@@ -65,3 +65,11 @@ def test_the_definition_beside_a_diff_counts_more() -> None:
     edit = Edit("b.py", TEXT, "symbol", Scope(frozenset({"f"})))
     reply = "```diff\n-    a = 1\n+    a = 2\n```\nso that it is\n```python\ndef f(x):\n    return 3\n```"
     assert "return 3" in read_edit(reply, edit)
+
+
+def test_a_removed_comment_line_is_no_file_header() -> None:
+    old = "select 1;\n-- drop me\nselect 2;\n"
+    diff = "--- a/x.sql\n+++ b/x.sql\n@@ -1,2 +1,1 @@\n-select 1;\n--- drop me\n+select 9;"
+    assert apply_hunks(old, hunks(diff)) == "select 9;\nselect 2;\n"
+    two = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n--- a/x\n+++ b/x\n@@ -2 +2 @@\n-c\n+d"
+    assert apply_hunks("a\nc\n", hunks(two)) == "b\nd\n"

@@ -90,7 +90,14 @@ def test_a_good_proposal_waits_for_a_verifier(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"order_id": "o2"}, {"epoch": 2**70}, {"usage": {"prompt_tokens": 2**70}}, {"kind": "cake"}]
+    "wrong",
+    [
+        {"order_id": "o2"},
+        {"epoch": 2**70},
+        {"usage": {"prompt_tokens": 2**70}},
+        {"kind": "cake"},
+        {"others": [{"patch": "more than was asked for"}]},
+    ],
 )
 def test_a_wrong_proposal_counts_against_the_task_and_ends_nothing(home: Home, wrong: dict[str, Any]) -> None:
     task, worker = heard(home, PROPOSAL | wrong)

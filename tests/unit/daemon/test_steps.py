@@ -19,8 +19,10 @@ def office(role: str = "coding", attempts: int | None = None, **settings: Any) -
     )
 
 
-def a_task(*history: Outcome, agent_type: str = "coding", crashes: int = 0) -> Any:
-    packet = SimpleNamespace(agent_type=agent_type, tier="fast")
+def a_task(
+    *history: Outcome, agent_type: str = "coding", crashes: int = 0, files: tuple[str, ...] = ("a.py",)
+) -> Any:
+    packet = SimpleNamespace(agent_type=agent_type, tier="fast", files_owned=files)
     return SimpleNamespace(packet=packet, history=list(history), earlier=0, crashes=crashes)
 
 
@@ -55,6 +57,9 @@ def test_a_model_that_answers_several_calls_is_asked_for_several_samples() -> No
     policy = {"samples": {"fast": 9, "deep": 1, "reviewer": 1}}
     step = step_of(office(models=models, policy=policy), REQUEST, a_task(failed()))
     assert described(step) == "fast, attempt 1, 4 samples at one time", "no more than the tier's concurrency"
+    made = office(models=models, policy=policy)
+    for files in ((), ("a.py", "b.py")):
+        assert getattr(step_of(made, REQUEST, a_task(failed(), files=files)), "width", 0) == 1
 
 
 def test_tests_that_failed_are_taken_out_on_any_tier() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from swarmd import config
 from swarmd.errors import ConfigError
@@ -54,3 +55,16 @@ def test_a_wrong_setting_is_named(tmp_path: Path, text: str, said: str) -> None:
         config.load(write(tmp_path, text), {})
     assert caught.value.exit_code == 2
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"attempts_per_tier": {"fast": 0, "deep": 1, "reviewer": 1}},
+        {"samples": {"fast": 1, "deep": -3, "reviewer": 1}},
+        {"copies": {"fast": -1, "deep": 1, "reviewer": 1}},
+    ],
+)
+def test_numbers_of_the_policy_have_bounds(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        config.Settings.model_validate({"policy": wrong})
