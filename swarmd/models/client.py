@@ -113,20 +113,13 @@ class BrokerClient:
         last_wait = time.monotonic()
         while not answers.keys() >= calls.keys():
             received = channel.receive(WAIT_S)
+            if received is not None:
+                _note(received[0], calls, answers)
             if received is None or time.monotonic() - last_wait >= WAIT_S / 2:
                 on_wait()
                 last_wait = time.monotonic()
                 if self._channel is not channel:
                     raise ChannelClosedError("there is a new broker")
-            name = str(received[0].get("call")) if received else ""
-            if received and name in calls:
-                try:
-                    reply = wire.reply_from(received[0])
-                except ModelError as error:
-                    answers[name] = error
-                else:
-                    if reply is not None:
-                        answers[name] = reply
 
     def _current(self, on_wait: Callable[[], None]) -> Channel:
         end = time.monotonic() + self._patience_s
@@ -138,6 +131,22 @@ class BrokerClient:
                 if self._channel is None:
                     self._changed.wait(min(0.1, self._patience_s))
         return self._channel
+
+
+def _note(
+    frame: Mapping[str, Any], calls: Mapping[str, ChatCall], answers: dict[str, ChatReply | ModelError]
+) -> None:
+    """Put what ``frame`` answers into ``answers``; it may be of an older call, or only say how far one is."""
+    name = str(frame.get("call"))
+    if name not in calls:
+        return
+    try:
+        reply = wire.reply_from(frame)
+    except ModelError as error:
+        answers[name] = error
+    else:
+        if reply is not None:
+            answers[name] = reply
 
 
 class AsyncBrokerClient:

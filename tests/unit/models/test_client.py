@@ -9,6 +9,7 @@ import pytest
 from swarmd.bus.channel import AsyncChannel, Channel, pair
 from swarmd.errors import ModelOverflowError, ModelUnreachableError
 from swarmd.messages import ChatCall, ChatMessage, ChatReply, Usage
+from swarmd.models import wire
 from swarmd.models.client import AsyncBrokerClient, BrokerClient
 
 CALL = ChatCall(tier="fast", max_tokens=5, messages=[ChatMessage(role="user", content="hi")])
@@ -213,29 +214,40 @@ def test_several_calls_are_under_way_at_one_time_and_answered_in_their_order() -
     broker.close()
 
 
-def test_of_several_calls_a_new_broker_is_asked_only_what_is_open() -> None:
+def test_of_several_calls_a_new_broker_is_asked_only_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, dying = channels()
     ours_again, fresh = channels()
     client = BrokerClient(ours)
+    taken = threading.Event()
+    read = wire.reply_from
+
+    def reply_from(frame: dict[str, Any]) -> ChatReply | None:
+        taken.set()
+        return read(frame)
+
+    monkeypatch.setattr(wire, "reply_from", reply_from)
     asked_again: list[str] = []
+
+    def bring_a_new_one() -> None:
+        if taken.is_set() and not asked_again:
+            asked_again.append("")
+            client.replace(ours_again)
 
     def serve() -> None:
         first = question(dying)["call"]
         question(dying)
         dying.send(reply_frame(first, "one"))
-        client.replace(ours_again)
-        dying.close()
         name = question(fresh)["call"]
         asked_again.append(name)
         fresh.send(reply_frame(name, "two"))
 
     server = threading.Thread(target=serve)
     server.start()
-    answers = client.chat_all([CALL, CALL])
+    answers = client.chat_all([CALL, CALL], on_wait=bring_a_new_one)
     assert [answer.text for answer in answers if isinstance(answer, ChatReply)] == ["one", "two"]
-    assert len(asked_again) == 1
     server.join()
     ours_again.close()
+    dying.close()
     fresh.close()
 
 
