@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from swarmd.config.policy import PolicySettings, Reaction, TierNumbers
+from swarmd.config.section import Section
 from swarmd.errors import ConfigError
 
 __all__ = [
@@ -24,8 +26,10 @@ __all__ = [
     "ModelSettings",
     "OllamaSettings",
     "PolicySettings",
+    "Reaction",
     "SandboxSettings",
     "Settings",
+    "TierNumbers",
     "TierSettings",
     "WatchMode",
     "load",
@@ -36,12 +40,6 @@ Durability = Literal["power", "process", "off"]
 WatchMode = Literal["auto", "sweep"]
 
 ENV_PREFIX = "SWARMD_"
-
-
-class Section(BaseModel):
-    """The base of all sections: frozen, closed, documented by attribute docstrings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class DaemonSettings(Section):
@@ -158,114 +156,6 @@ class TierSettings(Section):
     fast: str = "qwen2.5-coder-0.5b"
     deep: str = "qwen2.5-coder-1.5b"
     reviewer: str = "qwen2.5-coder-1.5b"
-
-
-class TierNumbers(Section):
-    """One number per tier."""
-
-    fast: int = Field(ge=0)
-    deep: int = Field(ge=0)
-    reviewer: int = Field(ge=0)
-
-    def of(self, tier: Literal["fast", "deep", "reviewer"]) -> int:
-        """The number of ``tier``."""
-        return int(getattr(self, tier))
-
-
-class TierCounts(TierNumbers):
-    """One number per tier, at least 1."""
-
-    fast: int = Field(ge=1)
-    deep: int = Field(ge=1)
-    reviewer: int = Field(ge=1)
-
-
-Reaction = Literal["reask", "repair", "sample", "shrink", "escalate", "stop"]
-
-
-class ReactionSettings(Section):
-    """What follows on a failed sample, by the class of its failure. reask: another sample, told what was
-    wrong with the reply. repair: another one, shown the patch and why it failed, as often as policy.repairs
-    allows; then as sample. sample: another one that knows of nothing. shrink: another one, asked for less.
-    escalate: the next tier. stop: the task is aborted."""
-
-    format: Reaction = "reask"
-    """The reply holds no edit that can be read."""
-    nothing: Reaction = "sample"
-    """The edit changes nothing."""
-    refused: Reaction = "shrink"
-    """The edit breaks a rule: it drops what nobody asked to drop, touches other files, is too large."""
-    apply: Reaction = "reask"
-    """The patch does not apply."""
-    syntax: Reaction = "repair"
-    name: Reaction = "repair"
-    """An unknown name, import or attribute."""
-    types: Reaction = "repair"
-    """The type checker finds something new."""
-    lint: Reaction = "repair"
-    """The linter finds something new."""
-    assertion: Reaction = "sample"
-    """A test fails. Models of a few billion parameters gain more by another sample than by a repair; the
-    next attempt begins with one."""
-    missing: Reaction = "shrink"
-    """Tests that ran on the base did not run."""
-    forged: Reaction = "sample"
-    """The planted failing test did not fail, or the report was tampered with."""
-    timeout: Reaction = "sample"
-    limits: Reaction = "sample"
-    """It took too much memory or too many processes."""
-    review: Reaction = "repair"
-    """The reviewer points at a defect."""
-
-    def to(self, kind: str) -> Reaction:
-        """What follows on a failure of class ``kind``."""
-        reaction: Reaction = getattr(self, kind, "sample")
-        return reaction
-
-
-class PolicySettings(Section):
-    """The attempt loop: how often, how many, when to go up a tier, when to stop."""
-
-    samples: TierCounts = TierCounts(fast=2, deep=2, reviewer=1)
-    """Most samples in one attempt. The first is drawn by itself; the others too, unless the model answers
-    several calls at one time (models.<name>.parallel)."""
-    attempts_per_tier: TierCounts = TierCounts(fast=1, deep=2, reviewer=2)
-    """A tier whose attempts have all failed at their gates hands the task to the next one."""
-    max_attempts: int = Field(default=5, ge=1)
-    """Over all tiers; then the task is aborted."""
-    repairs: TierNumbers = TierNumbers(fast=0, deep=1, reviewer=1)
-    """Most repairs within one attempt. Models of up to 1B do not gain by them: where it is 0, a second
-    attempt on the tier is not shown what failed in the first one either."""
-    copies: TierNumbers = TierNumbers(fast=1, deep=2, reviewer=2)
-    """How often one sample is asked for again at once, in other ways, when the reply is the code as it was
-    or code that failed before."""
-    on_failure: ReactionSettings = ReactionSettings()
-    context_tokens: TierCounts = TierCounts(fast=1200, deep=1200, reviewer=1200)
-    """Cap on a prompt. On a CPU, 1,200 tokens take half a minute to a minute to read."""
-    reply_tokens: TierCounts = TierCounts(fast=700, deep=700, reviewer=700)
-    """Cap on a reply."""
-    concurrency: TierCounts = TierCounts(fast=4, deep=1, reviewer=2)
-    """Calls in flight at one time, per tier."""
-    review: Literal["advise", "block"] = "advise"
-    """What a reviewing model's reading may do. advise: what it points at becomes a warning in the
-    result. block: it rejects. Models of a few billion parameters often reject what is right, so block
-    is for larger ones. What ruff's and bandit's rules find rejects in both."""
-    max_patch_lines: int = Field(default=300, ge=1)
-    """A larger patch is refused before it is applied."""
-    escalate_files: int = Field(default=3, ge=1)
-    """A failed patch over more files goes to the deep tier at once."""
-    escalate_lines: int = Field(default=200, ge=1)
-    """A failed patch over more changed lines goes to the deep tier at once."""
-    reviewer_lines: int = Field(default=120, ge=1)
-    """A failed patch of the deep tier over more changed lines goes to the reviewer tier at once."""
-    escalate_types: int = Field(default=2, ge=1)
-    """After so many samples in a row with new type errors the next tier takes over."""
-    escalate_unclear: int = Field(default=2, ge=1)
-    """After so many failures of the deep tier in a row that do not tell what is wrong (timeout, limits,
-    missing, forged) the reviewer tier takes over."""
-    minimal_repair: int = Field(default=1, ge=0)
-    """The reviewer tier is given the deep tier's best patch to repair when at most so many of its tests
-    failed; else it begins afresh."""
 
 
 class SandboxSettings(Section):
