@@ -184,11 +184,12 @@ def _handler(model: ScriptedModel) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
-            if self.path != "/v1/chat/completions":
+            if self.path not in ("/v1/chat/completions", "/v1/completions"):
                 self._json(404, _error(f"there is no {self.path}"))
                 return
             model.calls.append(body)
-            prompt = "\n".join(str(turn["content"]) for turn in body["messages"])
+            turns = [str(turn["content"]) for turn in body.get("messages", [])]
+            prompt = "\n".join(turns or [str(body.get("prompt", ""))])
             rule = model.choose(prompt)
             model.stopping.wait(rule.delay)
             try:
@@ -205,8 +206,10 @@ def _handler(model: ScriptedModel) -> type[BaseHTTPRequestHandler]:
                 self._whole(body, rule, prompt)
 
         def _whole(self, body: Mapping[str, Any], rule: Rule, prompt: str) -> None:
-            message = {"role": "assistant", "content": rule.reply}
-            choice = {"index": 0, "finish_reason": rule.finish, "message": message}
+            said: dict[str, Any] = {"message": {"role": "assistant", "content": rule.reply}}
+            if "prompt" in body:
+                said = {"text": rule.reply}
+            choice = {"index": 0, "finish_reason": rule.finish, **said}
             frame = _frame(body, "chat.completion", [choice])
             self._json(200, frame | {"usage": _usage(prompt, rule.reply)})
 
@@ -218,7 +221,7 @@ def _handler(model: ScriptedModel) -> type[BaseHTTPRequestHandler]:
             self.close_connection = True
             for frame in _frames(body, rule, prompt):
                 self.wfile.write(f"data: {json.dumps(frame)}\n\n".encode())
-                spoken = frame["choices"] and frame["choices"][0]["delta"].get("content")
+                spoken = frame["choices"] and _spoken(frame["choices"][0])
                 if spoken and model.stopping.wait(rule.pace):
                     return
             self.wfile.write(b"data: [DONE]\n\n")
@@ -255,9 +258,15 @@ def _frame(body: Mapping[str, Any], kind: str, choices: list[dict[str, Any]]) ->
     return {"id": "scripted", "object": kind, "created": 0, "model": name, "choices": choices}
 
 
+def _spoken(choice: Mapping[str, Any]) -> str | None:
+    said = choice["text"] if "text" in choice else choice["delta"].get("content")
+    return str(said) if said else None
+
+
 def _frames(body: Mapping[str, Any], rule: Rule, prompt: str) -> Iterator[dict[str, Any]]:
     def chunk(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        said: dict[str, Any] = {"text": delta.get("content", "")} if "prompt" in body else {"delta": delta}
+        choice = {"index": 0, **said, "finish_reason": finish}
         return _frame(body, "chat.completion.chunk", [choice])
 
     yield chunk({"role": "assistant"})

@@ -29,6 +29,8 @@ class Recorder:
         messages = [ChatMessage(role=one.role, content=self._kept(one.content)) for one in call.messages]
         text = self._kept(reply.text) if reply else ""
         said = sum(len(one.content.encode("utf-8", "replace")) for one in call.messages)
+        suffix = None if call.suffix is None else self._kept(call.suffix)
+        said += len((call.suffix or "").encode("utf-8", "replace"))
         said += len(reply.text.encode("utf-8", "replace")) if reply else 0
         self.calls.append(
             CallRecord(
@@ -41,6 +43,7 @@ class Recorder:
                 seed=call.seed,
                 max_tokens=call.max_tokens,
                 messages=messages,
+                suffix=suffix,
                 reply=text,
                 finish=reply.finish if reply else None,
                 error=error[:2000].encode("utf-8", "replace").decode(),

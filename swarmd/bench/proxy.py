@@ -22,7 +22,8 @@ from swarmd.errors import ModelUnreachableError
 
 __all__ = ["Proxy"]
 
-CHAT = "/v1/chat/completions"
+PATHS = {"/v1/chat/completions": "messages", "/v1/completions": "prompt"}
+"""What is passed on, and the field that such a request must have."""
 MAX_REQUEST = 16 << 20
 POLL_S = 0.05
 JOIN_S = 5.0
@@ -112,18 +113,18 @@ class _Handler(BaseHTTPRequestHandler):
         meter.add(Call(span, kept.seconds, kept.prompt_tokens, kept.completion_tokens, cached=True))
 
     def _request(self) -> dict[str, Any] | None:
-        """The chat request; None when there is none, and that has been said."""
-        length = self.headers.get("content-length", "")
-        if self.path != CHAT or not length.isdecimal() or int(length) > MAX_REQUEST:
+        """The request; None when there is none, and that has been said."""
+        length, field = self.headers.get("content-length", ""), PATHS.get(self.path)
+        if field is None or not length.isdecimal() or int(length) > MAX_REQUEST:
             self.close_connection = True
-            self._say(404, _error(f"there is no {self.path}") if self.path != CHAT else _error("no length"))
+            self._say(404, _error("no length" if field else f"there is no {self.path}"))
             return None
         try:
             request = json.loads(self.rfile.read(int(length)))
         except ValueError:
             request = None
-        if not isinstance(request, dict) or not isinstance(request.get("messages"), list):
-            self._say(400, _error("the request holds no messages"))
+        if not isinstance(request, dict) or not isinstance(request.get(field), str | list):
+            self._say(400, _error(f"the request holds no {field}"))
             return None
         return request
 
@@ -147,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
             asked["stream_options"] = {**(asked.get("stream_options") or {}), "include_usage": True}
         tally = Tally(request)
         try:
-            with upstream.stream("/chat/completions", json.dumps(asked).encode()) as response:
+            with upstream.stream(self.path.removeprefix("/v1"), json.dumps(asked).encode()) as response:
                 self._pass_on(response, tally)
         except httpx.HTTPError as error:
             if not tally.begun:

@@ -104,6 +104,7 @@ class Tally:
     def _guessed_prompt(self) -> int:
         messages = self._request.get("messages") or []
         texts = [str(one.get("content", "")) for one in messages if isinstance(one, dict)]
+        texts.append(str(self._request.get("prompt") or ""))
         return sum(len(text.encode("utf-8", "replace")) for text in texts) // BYTES_PER_TOKEN
 
 
@@ -111,5 +112,7 @@ def _has_text(frame: Mapping[str, Any]) -> bool:
     choices = frame.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         return False
+    if choices[0].get("text"):
+        return True
     delta = choices[0].get("delta")
     return isinstance(delta, dict) and bool(delta.get("content"))

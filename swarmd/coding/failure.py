@@ -13,6 +13,7 @@ __all__ = [
     "MAX_DIGEST",
     "EditError",
     "FormatError",
+    "GapsError",
     "NothingError",
     "RefusedError",
     "RepeatedError",
@@ -55,6 +56,13 @@ class RepeatedError(NothingError):
 
     code = "E-EDIT-REPEATED"
     kind = "repeated"
+
+
+class GapsError(EditError):
+    """There is no statement, or no other, that could be filled in."""
+
+    code = "E-EDIT-GAPS"
+    kind = "gaps"
 
 
 class RefusedError(EditError):

@@ -5,10 +5,15 @@ An attempt is one round of up to n samples. The rules, in the order in which the
 ====  ================================================  ==============================================
       when                                              then
 ====  ================================================  ==============================================
-1     nothing was tried                                 the first sample, cold, on the start tier
+1     nothing was tried                                 the first sample, cold, on the start tier; before
+                                                        a tier's first sample come its fills (policy.fills)
 2     the last sample passed                            stop
 3     no model answered                                 the same sample again, up to three times in all;
                                                         then the next tier
+3a    a fill failed                                     the next fill; after the last one the attempt is
+                                                        over; the first sample when there was nothing to fill
+                                                        (for a fill that conflicts see 9; rules 4 to 14 look
+                                                        at samples only)
 4     the failure's class says so (policy.on_failure)   stop, or the next tier
 5     a failed patch was larger than escalate_files     the deep tier, in a new attempt
       or escalate_lines, on the fast tier
@@ -38,12 +43,12 @@ each, because another sample is what helps models of up to 3B most: more than th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 
-from swarmd.config import PolicySettings, Reaction
+from swarmd.config import PolicySettings, Reaction, TierNumbers
 from swarmd.messages import Failure, Outcome, Tier, Way
 
 __all__ = ["MODEL_TRIES", "TIERS", "UNCLEAR", "Stop", "Try", "failed_programs", "next_step", "temperature"]
@@ -60,7 +65,7 @@ _AS_WRITTEN = frozenset({"conflict", "lint", "refused"})
 """Classes of failures that another text of the same program, or another tip, may not have."""
 _CONFLICTS = 2
 """Attempts that a tier has at least, when what it made does not fit on top of the other tasks."""
-_NEVER_JUDGED = frozenset({"format", "nothing", "repeated", "model"})
+_NEVER_JUDGED = frozenset({"format", "nothing", "repeated", "gaps", "model"})
 _WAYS: dict[Reaction, Way] = {"repair": "repair", "reask": "reask", "shrink": "shrink"}
 
 
@@ -80,9 +85,10 @@ class Try:
     why: str = ""
     """Why it is not simply the next one, for people."""
     width: int = 1
-    """How many samples are drawn at one time, this one the first of them."""
+    """How many samples are drawn at one time, this one the first of them; statements that are filled in."""
     nth: int = 1
-    """Its number among all samples of its tier, from 1: such are asked for in different ways."""
+    """Its number among all samples of its tier, from 1: such are asked for in different ways. A fill's number
+    among the fills."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +118,18 @@ class _History:
 
     @cached_property
     def attempt(self) -> list[Outcome]:
-        """The samples of the last attempt."""
-        return [outcome for outcome in self.outcomes if outcome.attempt == self.last.attempt]
+        """The samples of the last attempt, fills aside."""
+        return [one for one in self.outcomes if one.attempt == self.last.attempt and one.way != "fill"]
 
     @cached_property
     def tier(self) -> list[Outcome]:
-        """The samples of the last tier."""
-        return [outcome for outcome in self.outcomes if outcome.tier == self.last.tier]
+        """The samples of the last tier, fills aside."""
+        return [one for one in self.outcomes if one.tier == self.last.tier and one.way != "fill"]
+
+    @cached_property
+    def fills(self) -> list[Outcome]:
+        """The fills of the last tier."""
+        return [one for one in self.outcomes if one.tier == self.last.tier and one.way == "fill"]
 
     @property
     def reaction(self) -> Reaction:
@@ -143,11 +154,16 @@ def next_step(
     start: Tier,
     policy: PolicySettings,
     slots: Mapping[Tier, int] = MappingProxyType({}),
+    *,
+    fillers: Collection[Tier] = (),
 ) -> Try | Stop:
     """What follows on ``history``, which holds every sample of the task, oldest first. ``slots``: how many
-    calls of a tier its model answers at one time, if it is more than one."""
+    calls of a tier its model answers at one time, if it is more than one. ``fillers``: the tiers
+    whose models may fill in single statements, if there may be any that are wrong."""
+    fills = {tier: policy.fills.of(tier) if tier in fillers else 0 for tier in TIERS}
+    policy = policy.model_copy(update={"fills": TierNumbers(**fills)})
     if not history:
-        return Try(1, 1, start, temperature(1))
+        return _first(1, start, policy)
     known = _History(history, start, policy, slots)
     steps = (rule(known) for rule in _RULES)
     return next((step for step in steps if step is not None), None) or _attempt_is_over(known)
@@ -165,8 +181,23 @@ def _no_model(known: _History) -> Try | Stop | None:  # 3
         return None
     tries = _unanswered(known.outcomes)
     if tries < MODEL_TRIES:
-        return next_step(known.outcomes[:-tries], known.start, known.policy, known.slots)
+        return next_step(known.outcomes[:-tries], known.start, known.policy, known.slots, fillers=TIERS)
     return _go_up(known, "no model answered")
+
+
+def _filled(known: _History) -> Try | Stop | None:  # 3a
+    last = known.last
+    if last.way != "fill":
+        return None
+    conflict = _conflicts(known)
+    if conflict is not None:
+        return conflict
+    if known.kind == "gaps":
+        return Try(last.attempt, last.sample + 1, last.tier, temperature(1))
+    done = len(known.fills)
+    if done < known.policy.fills.of(last.tier):
+        return _fill(last.attempt, last.sample + 1, last.tier, known.policy, done + 1)
+    return _attempt_is_over(known)
 
 
 def _as_the_class_says(known: _History) -> Try | Stop | None:  # 4
@@ -202,7 +233,10 @@ def _conflicts(known: _History) -> Try | Stop | None:  # 9
     passed_alone = before is not None and before.ok and _place(before) == _place(last)
     if known.kind != "conflict" and not passed_alone:
         return None
-    here, attempts = {outcome.attempt for outcome in known.tier}, known.policy.attempts_per_tier.of(last.tier)
+    here, attempts = (
+        {one.attempt for one in (*known.tier, *known.fills)},
+        known.policy.attempts_per_tier.of(last.tier),
+    )
     more_here = len(here) < max(attempts, _CONFLICTS)
     step = _new_attempt(known, last.tier) if more_here else _go_up(known, "it does not fit with the others")
     if isinstance(step, Stop):
@@ -212,7 +246,8 @@ def _conflicts(known: _History) -> Try | Stop | None:  # 9
 
 def _goes_on(known: _History) -> Try | None:  # 10, 11
     last = known.last
-    sample, most = last.sample + last.width, known.policy.samples.of(last.tier)
+    filled = sum(one.attempt == last.attempt for one in known.fills)
+    sample, most = last.sample + last.width, filled + known.policy.samples.of(last.tier)
     if _repeats(known.attempt) or sample > most:
         return None
     reaction = known.reaction
@@ -229,6 +264,7 @@ def _goes_on(known: _History) -> Try | None:  # 10, 11
 _RULES: tuple[Callable[[_History], Try | Stop | None], ...] = (
     _passed,
     _no_model,
+    _filled,
     _as_the_class_says,
     _too_large,
     _types_persist,
@@ -239,10 +275,10 @@ _RULES: tuple[Callable[[_History], Try | Stop | None], ...] = (
 
 
 def _attempt_is_over(known: _History) -> Try | Stop:  # 12, 13
-    attempts_here = {outcome.attempt for outcome in known.tier}
+    attempts_here = {one.attempt for one in (*known.tier, *known.fills)}
     if len(attempts_here) < known.policy.attempts_per_tier.of(known.last.tier):
         return _new_attempt(known, known.last.tier)
-    gates = {outcome.failure.gate for outcome in known.tier if outcome.failure} - {None}
+    gates = {one.failure.gate for one in known.tier or known.fills if one.failure} - {None}
     return _go_up(known, f"{', '.join(sorted(map(str, gates)) or ['it'])} failed in {_samples(known)}")
 
 
@@ -322,12 +358,27 @@ def _sample(known: _History, attempt: int, sample: int, tier: Tier | None = None
     """A plain sample; at the head of an attempt it is shown the best of what failed on its tier, if the
     tier repairs at all."""
     tier = tier or known.last.tier
-    earlier = [outcome for outcome in known.outcomes if outcome.tier == tier]
+    earlier = [one for one in known.outcomes if one.tier == tier and one.way != "fill"]
     nth = 1 + sum(outcome.width for outcome in earlier)
     best = _best(earlier) if sample == 1 and known.policy.repairs.of(tier) else None
     if best is not None:
         return _repair(attempt, tier, best, why, nth)
+    if not any(one.tier == tier for one in known.outcomes):
+        return _first(attempt, tier, known.policy, why)
     return Try(attempt, sample, tier, temperature(nth), why=why, nth=nth)
+
+
+def _first(attempt: int, tier: Tier, policy: PolicySettings, why: str = "") -> Try:
+    """The first sample on ``tier``, or the fill that goes before it."""
+    if policy.fills.of(tier):
+        return _fill(attempt, 1, tier, policy, 1, why)
+    return Try(attempt, 1, tier, temperature(1), why=why)
+
+
+def _fill(attempt: int, sample: int, tier: Tier, policy: PolicySettings, nth: int, why: str = "") -> Try:
+    return Try(
+        attempt, sample, tier, temperature(1), "fill", why=why, nth=nth, width=policy.fill_width.of(tier)
+    )
 
 
 def _repair(attempt: int, tier: Tier, best: Outcome, why: str, nth: int) -> Try:
@@ -337,6 +388,8 @@ def _repair(attempt: int, tier: Tier, best: Outcome, why: str, nth: int) -> Try:
 
 
 def _samples(known: _History) -> str:
+    if not known.tier:
+        return f"the statements that were filled in on {known.last.tier}"
     count = sum(outcome.width for outcome in known.tier)
     return f"{count} sample{'s' if count > 1 else ''} on {known.last.tier}"
 

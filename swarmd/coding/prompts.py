@@ -30,6 +30,8 @@ __all__ = [
 
 MAX_REWRITTEN_LINES = 30
 """A longer function is never asked for without its code being shown."""
+DESCRIBED_WORDS = 5
+"""A docstring of fewer words does not say what a function does."""
 EXCERPT_CHARS = 1.2
 """Characters of a large text that are shown, for each token of the budget."""
 
@@ -87,13 +89,17 @@ class Brief:
 def framing(task: Task, sample: int) -> Framing:
     """How sample number ``sample`` is asked: samples that are asked alike fail alike.
 
-    The last tier is often the same model as the one before, so it is asked in another way. What is told
-    what was wrong with the last reply is asked directly: that is new enough.
+    A function whose docstring says what it does is first written anew from that: shown the code, small
+    models copy it. The last tier is often the same model as the one before, so it is asked in another way.
+    What is told what was wrong with the last reply is asked directly: that is new enough.
     """
     if task.asked in ("reask", "shrink"):
         return "direct"
-    if sample == 2 and len(task.target.choices) == 1 and can_hide_bodies(task, sample):
-        return "anew"
+    if len(task.target.choices) == 1 and can_hide_bodies(task, sample):
+        afresh = task.asked == "sample" and task.tier != "reviewer"
+        first_unseen = 1 if afresh and _is_described(task, sample) else 2
+        if sample == first_unseen:
+            return "anew"
     return "explain" if sample > 2 or task.tier == "reviewer" else "direct"
 
 
@@ -193,6 +199,14 @@ def can_hide_bodies(task: Task, sample: int) -> bool:
     known = [symbol for symbol in symbols.read(target.source.replace("\r\n", "\n")) if symbol.name in wanted]
     small = all(symbol.end - symbol.start < MAX_REWRITTEN_LINES for symbol in known)
     return small and bool(task.evidence) and all(symbol.kind in ("function", "method") for symbol in known)
+
+
+def _is_described(task: Task, sample: int) -> bool:
+    """Whether each function that is to be rewritten has a docstring that says something."""
+    source = (task.target.source or "").replace("\r\n", "\n")
+    known = [symbol for symbol in symbols.read(source) if symbol.name in task.symbols_for(sample)]
+    docs = [ast.get_docstring(symbol.node) or "" for symbol in known if symbols.is_definition(symbol.node)]
+    return bool(docs) and all(len(doc.split()) >= DESCRIBED_WORDS for doc in docs)
 
 
 def _heads_part(target: Target, wanted: Sequence[str]) -> Part:

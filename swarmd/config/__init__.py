@@ -128,6 +128,9 @@ class ModelSettings(Section):
     """embedded: threads; default: the physical cores."""
     top_p: float | None = Field(default=None, gt=0, le=1)
     """Sampling: default of the server."""
+    fill: Literal["auto", "none", "qwen", "starcoder", "deepseek", "codellama", "codegemma"] = "auto"
+    """How the model is asked to fill a gap in code: the marks that its makers trained it with. auto: by the
+    model's name. none: it never is."""
     first_token_s: float = Field(default=600.0, gt=0)
     """A call that has not produced anything by then is ended. Long prompts on a CPU take minutes."""
     between_tokens_s: float = Field(default=60.0, gt=0)

@@ -80,14 +80,21 @@ class PolicySettings(Section):
     samples: TierCounts = TierCounts(fast=2, deep=2, reviewer=1)
     """Most samples in one attempt. The first is drawn by itself; the others too, unless the model answers
     several calls at one time (models.<name>.parallel)."""
-    attempts_per_tier: TierCounts = TierCounts(fast=1, deep=2, reviewer=2)
+    fills: TierNumbers = TierNumbers(fast=1, deep=4, reviewer=0)
+    """How often a tier, before its first sample, writes single statements anew where a test fails: without
+    being shown what stands there, which small models would copy. It needs a model that fills gaps
+    (models.<name>.fill) and a Python function to suspect. When all suspect statements were tried, they are
+    tried again, at a higher temperature."""
+    fill_width: TierCounts = TierCounts(fast=4, deep=4, reviewer=4)
+    """Statements that are filled in each time, the most suspicious first."""
+    attempts_per_tier: TierCounts = TierCounts(fast=1, deep=2, reviewer=1)
     """A tier whose attempts have all failed at their gates hands the task to the next one."""
     max_attempts: int = Field(default=5, ge=1)
     """Over all tiers; then the task is aborted."""
     repairs: TierNumbers = TierNumbers(fast=0, deep=1, reviewer=1)
     """Most repairs within one attempt. Models of up to 1B do not gain by them: where it is 0, a second
     attempt on the tier is not shown what failed in the first one either."""
-    copies: TierNumbers = TierNumbers(fast=1, deep=2, reviewer=2)
+    copies: TierNumbers = TierNumbers(fast=1, deep=1, reviewer=1)
     """How often one sample is asked for again at once, in other ways, when the reply is the code as it was
     or code that failed before."""
     on_failure: ReactionSettings = ReactionSettings()
@@ -101,6 +108,10 @@ class PolicySettings(Section):
     """What a reviewing model's reading may do. advise: what it points at becomes a warning in the
     result. block: it rejects. Models of a few billion parameters often reject what is right, so block
     is for larger ones. What ruff's and bandit's rules find rejects in both."""
+    small_diff: int = Field(default=20, ge=0)
+    """A request that changes at most so many lines is reviewed by the static rules alone, and its commit
+    message is made from the request and the facts: a model would add tokens and seconds, and little else.
+    Where review is "block", or the request asks for a review, a model reads it all the same."""
     max_patch_lines: int = Field(default=300, ge=1)
     """A larger patch is refused before it is applied."""
     escalate_files: int = Field(default=3, ge=1)

@@ -324,6 +324,7 @@ def _outcome(task: TaskState, verdict: Verdict) -> Outcome:
         attempt=task.attempt,
         sample=task.sample,
         width=task.width,
+        way=task.way,
         tier=task.tier,
         ok=verdict.ok,
         failure=verdict.failure,

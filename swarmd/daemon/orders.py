@@ -7,8 +7,10 @@ import hashlib
 from pathlib import Path
 
 from swarmd.agents.factory import Worker
+from swarmd.agents.spec import AgentType
 from swarmd.bus.channel import ChannelClosedError
 from swarmd.bus.spool import AgentSpool
+from swarmd.coding.diffs import counts
 from swarmd.coding.policy import Stop, Try
 from swarmd.council import warrants
 from swarmd.daemon import task_events, transcripts
@@ -118,7 +120,17 @@ class Orders:
             judged=judged_before(task),
             pattern=pattern,
             diff=diff,
+            small=self._is_small(request, agent_type, diff),
         )
+
+    def _is_small(self, request: RequestState, agent_type: AgentType, diff: str | None) -> bool:
+        """Whether ``diff`` needs no model for its review and message."""
+        policy, kind = self._context.settings.policy, request.plan.kind if request.plan else None
+        if agent_type.role == "review" and (policy.review == "block" or kind == "review"):
+            return False
+        if agent_type.role not in ("review", "git") or not diff:
+            return False
+        return sum(one.added + one.removed for one in counts(diff)) <= policy.small_diff
 
     def _layout_of(self, request_id: str) -> asyncio.Lock:
         """Held while the project's files are laid out for one of the request's tasks."""
@@ -274,6 +286,7 @@ class Orders:
                     attempt=task.attempt,
                     sample=task.sample,
                     width=task.width,
+                    way=task.way,
                     tier=task.tier,
                     ok=False,
                     failure=failure,

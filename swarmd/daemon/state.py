@@ -28,6 +28,7 @@ from swarmd.messages import (
     Tier,
     Usage,
     Verdict,
+    Way,
     load,
 )
 
@@ -70,7 +71,9 @@ class TaskState:
     attempt: int = 0
     sample: int = 0
     width: int = 1
-    """How many samples its last order asked for."""
+    """How many samples its last order asked for, or statements."""
+    way: Way = "sample"
+    """How its last order asked."""
     epoch: int = 0
     agent_id: str | None = None
     worked_by: str | None = None
@@ -254,7 +257,7 @@ class State:
             return
         task.status = "running"
         task.tier, task.attempt, task.sample = line["tier"], line["attempt"], data["sample"]
-        task.width = data.get("width", 1)
+        task.width, task.way = data.get("width", 1), data.get("way", "sample")
         task.epoch, task.agent_id, task.order_id = data["epoch"], line["actor"], data["order_id"]
         task.worked_by = line["actor"]
         task.proposal, task.passed = None, False

@@ -8,10 +8,12 @@ from swarmd.config import PolicySettings, Settings, TierNumbers
 from swarmd.daemon.context import Context
 from swarmd.daemon.state import RequestState, TaskState
 from swarmd.messages import Outcome, Tier
+from swarmd.models.infill import marks_of
 
 __all__ = ["described", "judged_before", "step_of", "then"]
 
 _HOW = {
+    "fill": "",
     "sample": "",
     "repair": ", to repair the patch",
     "reask": ", told what was wrong",
@@ -31,7 +33,7 @@ def step_of(context: Context, request: RequestState, task: TaskState, *new: Outc
     history = [*task.history[task.earlier :], *new]
     alone = agent_type.role == "coding" and len(task.packet.files_owned) == 1
     slots = _slots(context.settings, agent_type) if alone else {}  # others draw one by one
-    return next_step(history, start, policy, slots)
+    return next_step(history, start, policy, slots, fillers=_fillers(context.settings, request, agent_type))
 
 
 def _slots(settings: Settings, agent_type: AgentType) -> dict[Tier, int]:
@@ -41,6 +43,17 @@ def _slots(settings: Settings, agent_type: AgentType) -> dict[Tier, int]:
         model = settings.models.get(agent_type.model or getattr(settings.tiers, tier))
         slots[tier] = min(model.parallel if model else 1, settings.policy.concurrency.of(tier))
     return slots
+
+
+def _fillers(settings: Settings, request: RequestState, agent_type: AgentType) -> list[Tier]:
+    """The tiers whose models fill in statements, for a coding task where tests fail; its agent sees which
+    statements those are."""
+    survey = request.survey
+    if agent_type.role != "coding" or survey is None or not any(one.failures for one in survey.base_results):
+        return []
+    names = {tier: agent_type.model or str(getattr(settings.tiers, tier)) for tier in TIERS}
+    known = settings.models
+    return [tier for tier, name in names.items() if name in known and marks_of(name, known[name]) is not None]
 
 
 def _policy(policy: PolicySettings, agent_type: AgentType) -> PolicySettings:
@@ -71,4 +84,6 @@ def described(step: Try | Stop) -> str:
     if isinstance(step, Stop):
         return "give up"
     samples = f"sample {step.sample}" if step.width == 1 else f"{step.width} samples at one time"
+    if step.way == "fill":
+        samples = f"single statements ({step.nth})"
     return f"{step.tier}, attempt {step.attempt}, {samples}{_HOW[step.way]}"

@@ -48,6 +48,9 @@ class ChatCall(Message):
 
     tier: Literal["fast", "deep", "reviewer"]
     messages: list[ChatMessage] = Field(min_length=1)
+    suffix: str | None = None
+    """When given, the model fills a gap: the only message is the text before it, this the text behind it.
+    Not every model can: E-MODEL-FILL."""
     max_tokens: int = Field(ge=1)
     """Cap on the reply."""
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)

@@ -14,6 +14,7 @@ FailureClass = Literal[
     "format",  # the reply holds no edit that can be read
     "nothing",  # the edit changes nothing
     "repeated",  # the edit is one that was judged before
+    "gaps",  # there is no statement, or no other, that could be filled in
     "refused",  # the edit breaks a rule: outside its files, a symlink, a test runner's internals …
     "apply",  # the patch does not apply
     "syntax",  # the result does not parse

@@ -15,6 +15,7 @@ from swarmd.messages.result import ErrorInfo
 __all__ = ["Job", "JobReport", "Spectrum", "Survey", "Suspect"]
 
 MAX_SUSPECTS = 20
+MAX_LINES = 100
 
 
 class Suspect(Message):
@@ -32,6 +33,8 @@ class Suspect(Message):
     """Passing tests that ran that line."""
     score: float
     """That line's suspiciousness from 0 to 1, by the formula of Ochiai."""
+    lines: list[tuple[int, float]] = Field(default_factory=list, max_length=MAX_LINES)
+    """Its lines that failing tests ran, each with its suspiciousness, the most suspicious first."""
 
 
 class Spectrum(Message):

@@ -16,9 +16,10 @@ from swarmd.messages.transcript import CallRecord
 __all__ = ["Lease", "Order", "Outcome", "Packet", "PacketStatus", "Plan", "Proposal", "Tier", "Way"]
 
 Tier = Literal["fast", "deep", "reviewer"]
-Way = Literal["sample", "reask", "repair", "shrink"]
-"""sample: plainly. reask: after a reply that could not be used, told why. repair: shown a patch and why it
-failed. shrink: for less than before, told why."""
+Way = Literal["fill", "sample", "reask", "repair", "shrink"]
+"""fill: for single statements, each anew without being shown what stands there now. sample: plainly. reask:
+after a reply that could not be used, told why. repair: shown a patch and why it failed. shrink: for less
+than before, told why."""
 PacketStatus = Literal[
     "pending", "ready", "running", "verifying", "succeeded", "failed", "skipped", "cancelled"
 ]
@@ -81,7 +82,10 @@ class Outcome(Message):
     sample: int
     """Its number in the attempt; of several the first one's."""
     width: int = 1
-    """How many samples were drawn at one time; the other facts are of the one that came nearest."""
+    """How many samples were drawn at one time, or statements asked for; the other facts are of the one that
+    came nearest."""
+    way: Way = "sample"
+    """How it was asked for."""
     tier: Tier
     ok: bool
     failure: Failure | None = None
@@ -125,7 +129,8 @@ class Order(Message):
     copies: int = Field(default=2, ge=0)
     """How often to ask again at once when the reply is code that was there before."""
     width: int = Field(default=1, ge=1, le=64)
-    """How many samples to draw at one time, with this seed and the ones after it."""
+    """How many samples to draw at one time, with this seed and the ones after it; how many statements to
+    fill in."""
     way: Way = "sample"
     """How the sample is to be asked for."""
     forms: list[EditForm] = Field(default_factory=list, max_length=8)
@@ -142,6 +147,8 @@ class Order(Message):
     """What the earlier tasks changed, for review, docs and git."""
     findings: list[str] = Field(default_factory=list)
     """What the static rules found in that diff."""
+    small: bool = False
+    """For review and git: the diff is so small that no model is asked about it."""
 
 
 CanonicalHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{0,64}$")]
@@ -167,7 +174,9 @@ class Proposal(Message):
     canonical: CanonicalHash = ""
     """A hash that is equal for patches that come to the same program: such are not judged twice."""
     others: list[Candidate] = Field(default_factory=list, max_length=63)
-    """Other patches for the same order. The first that passes its gates, smallest first, is taken."""
+    """Other patches for the same order. The first that passes its gates is taken."""
+    ranked: bool = False
+    """The patches stand in the order in which they are to be judged; else the smallest goes first."""
     text: str = ""
     """A commit message, a deployment plan, or the reason why there is no patch."""
     summary: str = ""

@@ -27,6 +27,8 @@ class CallRecord(Message):
     max_tokens: int
     messages: list[ChatMessage]
     """As they were sent."""
+    suffix: str | None = None
+    """What stood behind the gap that was to be filled."""
     reply: str = ""
     finish: Literal["stop", "length"] | None = None
     """None: there was no answer."""

@@ -160,6 +160,8 @@ class Calls:
     def _facts(self, call: ChatCall, client: str, model: str) -> dict[str, Any]:
         """What is the same in all of a call's events."""
         prompt = "\0".join(f"{turn.role}\n{turn.content}" for turn in call.messages)
+        if call.suffix is not None:
+            prompt = f"{prompt}\0suffix\n{call.suffix}"
         facts = {
             "call_id": f"call-{self._run}-{next(self._numbers)}",
             "client": client,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from swarmd.messages import ChatMessage
+from swarmd.messages import ChatCall
 
 __all__ = ["at_least", "at_most", "was_cut"]
 
@@ -17,23 +15,23 @@ TEMPLATE_TOKENS = 64
 """What it may add once, such as a default system message."""
 
 
-def at_least(messages: Sequence[ChatMessage]) -> int:
-    """A token count that a prompt of ``messages`` nearly always reaches."""
-    return int(_bytes(messages) / MOST_BYTES_PER_TOKEN)
+def at_least(call: ChatCall) -> int:
+    """A token count that ``call``'s prompt nearly always reaches."""
+    return int(_bytes(call) / MOST_BYTES_PER_TOKEN)
 
 
-def at_most(messages: Sequence[ChatMessage]) -> int:
+def at_most(call: ChatCall) -> int:
     """A token count that it cannot exceed: a token is at least one byte."""
-    return _bytes(messages) + TURN_TOKENS * len(messages) + TEMPLATE_TOKENS
+    return _bytes(call) + TURN_TOKENS * len(call.messages) + TEMPLATE_TOKENS
 
 
-def was_cut(messages: Sequence[ChatMessage], tokens: int, context: int) -> bool:
-    """Whether a server that read ``tokens`` must have left out a part of ``messages``.
+def was_cut(call: ChatCall, tokens: int, context: int) -> bool:
+    """Whether a server that read ``tokens`` must have left out a part of ``call``'s prompt.
 
     Only a prompt that may not fit ``context`` can have been cut.
     """
-    return at_most(messages) > context and tokens < at_least(messages)
+    return at_most(call) > context and tokens < at_least(call)
 
 
-def _bytes(messages: Sequence[ChatMessage]) -> int:
-    return sum(len(message.content.encode()) for message in messages)
+def _bytes(call: ChatCall) -> int:
+    return sum(len(text.encode()) for text in (*(one.content for one in call.messages), call.suffix or ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,10 @@ from swarmd.verify.runners.suites import SuiteRun
 __all__ = ["GatesRun", "run_gates", "verdict_of"]
 
 
+HURRIED_S, HURRIED_TIMES = 5, 3
+"""What a hurried gate gets: so many seconds, and so many times what it took on the base."""
+
+
 @dataclass
 class GatesRun:
     """The gates that were run on one commit, up to the first red one."""
@@ -31,9 +35,16 @@ class GatesRun:
 
 
 def run_gates(
-    bench: Bench, commit: str, changed: Changed, demand: Demand, *, skip: Collection[str] = ()
+    bench: Bench,
+    commit: str,
+    changed: Changed,
+    demand: Demand,
+    *,
+    skip: Collection[str] = (),
+    hurried: bool = False,
 ) -> GatesRun:
     """Run the project's gates on ``commit``, cheapest first, until one is red; ``skip`` names runners.
+    ``hurried``: with little more time than on the base, as for patches of which many make endless loops.
 
     All that are mandatory, whatever the packet's ``acceptance`` says: a plan is a model's word.
     """
@@ -49,6 +60,7 @@ def run_gates(
             continue
         if _needs_clean(spec):
             checkout = bench.checkout(commit, "gates")
+        spec = _hurry(spec, bench.survey.base_results) if hurried else spec
         judged = gates.judge(spec, checkout, bench.facts, changed, demand)
         run.results.append(judged.result)
         if spec.runner == "examples":
@@ -59,6 +71,12 @@ def run_gates(
             run.failure = gate_failure(judged.result)
             break
     return run
+
+
+def _hurry(spec: GateSpec, base: Sequence[GateResult]) -> GateSpec:
+    seconds = max((result.seconds for result in base if result.gate == spec.gate), default=0.0)
+    timeout_s = min(spec.timeout_s, HURRIED_S + round(seconds * HURRIED_TIMES))
+    return spec.model_copy(update={"timeout_s": timeout_s})
 
 
 def _hidden_modules(bench: Bench, checkout: Path, changed: Changed) -> list[str]:

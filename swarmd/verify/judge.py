@@ -54,16 +54,17 @@ def _text_verdict(bench: Bench, proposal: Proposal) -> Verdict:
 
 
 def judge_best(bench: Bench, proposal: Proposal, tip: str) -> JudgeRecord:
-    """Judge the proposal's patches on top of ``tip``, the smallest first, up to the first that passes: it
-    is taken. If none does, the record is of the one that came nearest: through the most gates, and there
-    with the fewest red tests.
+    """Judge the proposal's patches on top of ``tip``, the smallest first unless they are ranked, up to the
+    first that passes: it is taken. If none does, the record is of the one that came nearest: through the
+    most gates, and there with the fewest red tests.
 
     Raises SwarmdError when the judging itself is not possible.
     """
     hashes = [proposal.canonical, *(other.canonical for other in proposal.others)]
     records: dict[int, JudgeRecord] = {}
-    for number in sorted(range(len(hashes)), key=lambda number: len(proposal.patches[number])):
-        records[number] = judge_on(bench, proposal.patches[number], tip)
+    order = range(len(hashes))
+    for number in order if proposal.ranked else sorted(order, key=lambda one: len(proposal.patches[one])):
+        records[number] = judge_on(bench, proposal.patches[number], tip, hurried=proposal.ranked)
         if records[number].verdict.ok:
             break
     best = min(records, key=lambda number: _distance(records[number].verdict))
@@ -80,14 +81,15 @@ def _distance(verdict: Verdict) -> tuple[bool, int, int]:
     return not verdict.ok, -len(verdict.gates), count
 
 
-def judge_on(bench: Bench, patch: str, tip: str) -> JudgeRecord:
-    """Judge ``patch`` on top of ``tip``. Raises SwarmdError when the judging itself is not possible."""
+def judge_on(bench: Bench, patch: str, tip: str, *, hurried: bool = False) -> JudgeRecord:
+    """Judge ``patch`` on top of ``tip``; ``hurried``: its gates get little more time than on the base,
+    because it is one of many. Raises SwarmdError when the judging itself is not possible."""
     try:
         draft = draft_patch(bench, patch, tip)
         if bench.role == "testing":
             verdict = judge_tests_patch(bench, draft, tip, to_come=bool(coding_to_come(bench)))
             return JudgeRecord(tip=tip, commit=draft.commit, verdict=verdict)
-        return _judge_code(bench, draft, tip)
+        return _judge_code(bench, draft, tip, hurried=hurried)
     except RefusedError as error:
         sha256 = hashlib.sha256(patch.encode("utf-8", "replace")).hexdigest()
         verdict = Verdict(
@@ -110,7 +112,7 @@ def coding_to_come(bench: Bench) -> list[str]:
     return code_to_come(bench.plan, bench.packet, bench.landed(TASK_TRAILER), roles)
 
 
-def _judge_code(bench: Bench, draft: Draft, tip: str) -> JudgeRecord:
+def _judge_code(bench: Bench, draft: Draft, tip: str, *, hurried: bool) -> JudgeRecord:
     """Accepted tests are judged with the code. Those given with the job must pass; held ones too once
     no other code is to come, and before that they land as soon as they pass."""
     required, optional = _accepted(bench)
@@ -130,7 +132,7 @@ def _judge_code(bench: Bench, draft: Draft, tip: str) -> JudgeRecord:
         must_fix=final and kind == "bugfix",
         needs_tests=kind == "test",
     )
-    run = run_gates(bench, commit, draft.changed, demand)
+    run = run_gates(bench, commit, draft.changed, demand, hurried=hurried)
     if run.failure is None and optional:
         passing = [path for path in optional if _all_pass(path, run.suite)]
         commit, _ = land_tests(bench, [*required, *passing], draft.commit)

@@ -45,7 +45,7 @@ def localise(
     kind = kind_of(request, None)
     failing = [test for test in facts.failed if test in targets(request, kind, facts.failed)]
     tree = Tree(checkout, frozenset(gates.tracked))
-    if not failing or not most or kind in _NO_CODE or not _is_choice(tree):
+    if not failing or not most or kind in _NO_CODE or not _has_code(tree):
         return None
     if not facts.finished or facts.wrong:
         return Spectrum(note="the tests do not run to their end")
@@ -80,11 +80,10 @@ def _folder(home: str) -> str:
     return home.rpartition("/" if home.endswith(".py") else ".")[0]
 
 
-def _is_choice(tree: Tree) -> bool:
-    """Whether there is more than one function that could be at fault."""
+def _has_code(tree: Tree) -> bool:
+    """Whether there is a function that could be at fault."""
     sources = (path for path in sorted(tree.files) if _is_source(path))
-    found = (one for path in islice(sources, MAX_READ_FILES) for one in functions_of(path, tree.text(path)))
-    return len(list(islice(found, 2))) == 2
+    return any(functions_of(path, tree.text(path)) for path in islice(sources, MAX_READ_FILES))
 
 
 def _is_source(path: str) -> bool:

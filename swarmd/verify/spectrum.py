@@ -10,14 +10,17 @@ from __future__ import annotations
 import ast
 import math
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from swarmd.messages import Suspect
-from swarmd.messages.job import MAX_SUSPECTS
+from swarmd.messages.job import MAX_LINES, MAX_SUSPECTS
 
 __all__ = ["Function", "Functions", "functions_of", "ochiai", "rank"]
+
+_ENTRY = 0
+"""No line has this number: stands for a function's being called."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ def rank(
     shorter one comes first.
     """
     total = sum(1 for test in failing if test in calls)
-    entered, worst = _counted(calls, failing, passing, functions, total)
+    counted = _counted(calls, failing, passing, functions, total)
+    entered = {one: lines[_ENTRY] for one, lines in counted.items()}
+    worst = {one: max(lines.values(), key=_most) for one, lines in counted.items()}
     depth: dict[Function, int] = {}
     for place, (path, line) in enumerate(frames):
         one = at_line(functions.get(path, ()), line)
@@ -117,6 +122,7 @@ def rank(
             failed=worst[one].failed,
             passed=worst[one].passed,
             score=round(worst[one].score, 4),
+            lines=_by_suspicion(counted[one]),
         )
         for one in sorted(worst, key=key)[:MAX_SUSPECTS]
     ]
@@ -128,25 +134,29 @@ def _counted(
     passing: Collection[str],
     functions: Functions,
     total: int,
-) -> tuple[dict[Function, _Counts], dict[Function, _Counts]]:
-    """For each function that a failing test runs: its calls, and its most suspicious line."""
+) -> dict[Function, dict[int, _Counts]]:
+    """For each function that a failing test runs: its lines that one runs, and its calls."""
     red, green = (_runs(calls, tests, functions) for tests in (failing, passing))
-    entered: dict[Function, _Counts] = {}
-    worst: dict[Function, _Counts] = {}
+    found: dict[Function, dict[int, _Counts]] = defaultdict(dict)
     for (one, line), failed in red.items():
         passed = green.get((one, line), 0)
-        counts = _Counts(failed, passed, ochiai(failed, passed, total))
-        if line == 0:
-            entered[one] = counts
-        if one not in worst or (counts.score, counts.failed) > (worst[one].score, worst[one].failed):
-            worst[one] = counts
-    return entered, worst
+        found[one][line] = _Counts(failed, passed, ochiai(failed, passed, total))
+    return found
+
+
+def _most(counts: _Counts) -> tuple[float, int]:
+    return counts.score, counts.failed
+
+
+def _by_suspicion(lines: Mapping[int, _Counts]) -> list[tuple[int, float]]:
+    ranked = sorted((line for line in lines if line != _ENTRY), key=lambda line: (-lines[line].score, line))
+    return [(line, round(lines[line].score, 4)) for line in ranked[:MAX_LINES]]
 
 
 def _runs(
     calls: Mapping[str, Collection[tuple[str, int]]], tests: Collection[str], functions: Functions
 ) -> Counter[tuple[Function, int]]:
-    """How many of ``tests`` run each line of each function; line 0 stands for the function itself."""
+    """How many of ``tests`` run each line of each function; _ENTRY stands for the function itself."""
     counts: Counter[tuple[Function, int]] = Counter()
     places = {place for test in tests for place in calls.get(test, ())}
     owners = {(path, line): at_line(functions.get(path, ()), line) for path, line in places}
@@ -155,6 +165,6 @@ def _runs(
         for place in calls.get(test, ()):
             one = owners[place]
             if one is not None:
-                seen |= {(one, 0), (one, place[1])}
+                seen |= {(one, _ENTRY), (one, place[1])}
         counts.update(seen)
     return counts

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+from swarmd.agents.roles import filling
 from swarmd.agents.roles.context import RoleContext
 from swarmd.coding import evidence, prompts
 from swarmd.coding.canonical import canonical, canonical_of_all
@@ -30,6 +31,8 @@ def run(ctx: RoleContext) -> Proposal:
     """A patch for the order, or why there is none."""
     ctx.beat("reads the project")
     try:
+        if ctx.order.way == "fill":
+            return filling.run(ctx)
         targets, failures = _find_targets(ctx)
         if ctx.order.width > 1 and len(targets) == 1:
             versions = [[change] for change in _edit_often(ctx, targets[0], failures)]

@@ -101,6 +101,25 @@ class RoleContext:
         seeds = [None if call.seed is None else call.seed + number for number in range(width)]
         return self.ask_all([call.model_copy(update={"seed": seed}) for seed in seeds])
 
+    def fill_many(
+        self,
+        gaps: Sequence[tuple[str, str]],
+        *,
+        temperature: float,
+        max_tokens: Sequence[int],
+        stops: Sequence[Sequence[str]],
+    ) -> list[ChatReply | ModelError]:
+        """Ask the order's tier what stands in each gap, which is given by the text before and behind it, all
+        at one time; of at most so many tokens, up to one of ``stops``."""
+        self.beat(f"asks the {self.order.tier} model to fill {len(gaps)} gaps")
+        calls = [
+            self._call([ChatMessage(role="user", content=before)], "fill", None).model_copy(
+                update={"suffix": behind, "max_tokens": most, "stop": list(stop), "temperature": temperature}
+            )
+            for (before, behind), most, stop in zip(gaps, max_tokens, stops, strict=True)
+        ]
+        return self.ask_all(calls)
+
     def count(self, messages: Sequence[ChatMessage]) -> int | None:
         """The tokens of a prompt by the tokenizer of the order's model; None when nobody can tell."""
         return self.measure(self._call(messages, "count", None))

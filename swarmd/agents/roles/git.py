@@ -37,7 +37,7 @@ def run(ctx: RoleContext) -> Proposal:
     """A message: always one, because what it says can be written from the facts."""
     diff = ctx.order.diff or ""
     message = None
-    if diff.strip():
+    if diff.strip() and not ctx.order.small:
         try:
             message = clean(_ask(ctx))
         except (EditError, ModelError) as error:

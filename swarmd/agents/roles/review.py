@@ -49,6 +49,9 @@ def run(ctx: RoleContext) -> Proposal:
     diff = ctx.order.diff or ""
     if not diff.strip():
         return ctx.propose(kind="findings", findings=findings, text="There is no change to read.")
+    if ctx.order.small:
+        text = "So small a change was read by the static rules alone. That is not an approval."
+        return ctx.propose(kind="findings", findings=findings, text=text, summary=text)
     try:
         reading = _read(ctx, diff)
     except (EditError, ModelError) as error:

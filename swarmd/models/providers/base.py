@@ -149,9 +149,9 @@ class ReplyParts:
             raise TransientError(f"{model} broke off in the middle of its reply", broken=True)
         if self.finish not in ("stop", "length"):
             raise ModelReplyError(f"{model} ended its reply with {self.finish!r}")
-        if not text.strip():
+        if not text.strip() and call.suffix is None:  # a gap may need nothing
             raise ModelReplyError(f"{model} gave an empty reply")
-        if self.prompt_tokens and tokens.was_cut(call.messages, self.prompt_tokens, settings.context):
+        if self.prompt_tokens and tokens.was_cut(call, self.prompt_tokens, settings.context):
             raise ModelOverflowError(
                 f"{model} read only {self.prompt_tokens} tokens of a longer prompt; its server cut it"
             )
@@ -185,7 +185,7 @@ def refuse_if_too_long(call: ChatCall, model: str, context: int, prompt_tokens: 
 
     Without a count only what surely does not fit is refused.
     """
-    count = tokens.at_least(call.messages) if prompt_tokens is None else prompt_tokens
+    count = tokens.at_least(call) if prompt_tokens is None else prompt_tokens
     if count + call.max_tokens > context:
         about = "at least " if prompt_tokens is None else ""
         raise ModelOverflowError(

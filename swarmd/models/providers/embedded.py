@@ -12,6 +12,7 @@ from swarmd.errors import ConfigError, ModelError
 from swarmd.messages import ChatCall, ChatReply
 from swarmd.models.engine_process import EngineOptions, EngineProcess, default_threads
 from swarmd.models.gguf import read_shape
+from swarmd.models.infill import fill_prompt
 from swarmd.models.providers.base import OnProgress, Pace, TransientError, refuse_if_too_long
 from swarmd.models.providers.openai import OpenAiProvider
 from swarmd.models.store import Store
@@ -94,8 +95,11 @@ class EmbeddedProvider:
 
     async def _count(self, client: OpenAiProvider, call: ChatCall) -> int:
         """The prompt's tokens, exactly, as the engine will read them."""
-        turns = [{"role": turn.role, "content": turn.content} for turn in call.messages]
-        prompt = (await client.post("/apply-template", {"messages": turns}))["prompt"]
+        if call.suffix is None:
+            turns = [{"role": turn.role, "content": turn.content} for turn in call.messages]
+            prompt = (await client.post("/apply-template", {"messages": turns}))["prompt"]
+        else:
+            prompt, _ = fill_prompt(call, self.model, self._settings)
         asked = {"content": prompt, "add_special": True, "parse_special": True}
         return len((await client.post("/tokenize", asked))["tokens"])
 

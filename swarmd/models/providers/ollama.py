@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from swarmd.config import ModelSettings
 from swarmd.errors import ModelError, ModelReplyError
 from swarmd.messages import ChatCall, ChatReply
+from swarmd.models.infill import fill_prompt
 from swarmd.models.privacy import PrivacyError, is_cloud_model
 from swarmd.models.providers.base import (
     CONNECT_S,
@@ -65,9 +66,8 @@ class OllamaProvider:
         await pace.wait(self._check_name(client))
         with self._translated(pace):
             # The client's own chat() has no truncate and no shift, and drops the fields it does not know.
-            lines: Any = await client._request(
-                dict, "POST", "/api/chat", json=self._request(call), stream=True
-            )
+            path = "/api/chat" if call.suffix is None else "/api/generate"
+            lines: Any = await client._request(dict, "POST", path, json=self._request(call), stream=True)
             async with aclosing(lines):
                 await self._collect(lines, parts, pace, on_progress)
         parts.completion_tokens = parts.completion_tokens or pace.count
@@ -79,7 +79,7 @@ class OllamaProvider:
         while (line := await pace.wait(anext(lines, None))) is not None:
             if self.local and line.get("remote_host"):
                 raise _in_the_cloud(self._name)
-            if content := line.get("message", {}).get("content"):
+            if content := line.get("message", {}).get("content") or line.get("response"):
                 parts.pieces.append(content)
                 pace.token()
                 on_progress(pace.count)
@@ -91,6 +91,13 @@ class OllamaProvider:
 
     def _request(self, call: ChatCall) -> dict[str, Any]:
         top_p = call.top_p if call.top_p is not None else self._settings.top_p
+        stops = call.stop
+        if call.suffix is None:
+            turns = [{"role": turn.role, "content": turn.content} for turn in call.messages]
+            asked: dict[str, Any] = {"messages": turns}
+        else:  # raw: its own template would put a conversation around the gap
+            prompt, stops = fill_prompt(call, self.model, self._settings)
+            asked = {"prompt": prompt, "raw": True}
         # num_ctx never changes: another value would make Ollama load the model anew.
         options = {
             "num_ctx": self._settings.context,
@@ -98,11 +105,11 @@ class OllamaProvider:
             "temperature": call.temperature,
             "seed": call.seed,
             "top_p": top_p,
-            "stop": call.stop or None,
+            "stop": stops or None,
         }
         request: dict[str, Any] = {
             "model": self._name,
-            "messages": [{"role": turn.role, "content": turn.content} for turn in call.messages],
+            **asked,
             "stream": True,
             # Else the oldest messages are dropped, or the prompt is cut in half, under status 200.
             "truncate": False,

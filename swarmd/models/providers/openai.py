@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from swarmd.config import ModelSettings
 from swarmd.errors import ModelError, ModelReplyError, ModelUnreachableError
 from swarmd.messages import ChatCall, ChatReply
+from swarmd.models.infill import fill_prompt
 from swarmd.models.providers.base import (
     CONNECT_S,
     SHORT_S,
@@ -90,7 +91,7 @@ class OpenAiProvider:
         """Ask without the checks before: for who has made better ones."""
         client, parts = await self._open(), ReplyParts()
         with self._translated(pace):
-            chunks = await pace.wait(client.chat.completions.create(**self._request(call)))
+            chunks = await pace.wait(self._create(client, call))
             try:
                 await self._collect(aiter(chunks), parts, pace, on_progress)
             finally:
@@ -103,8 +104,9 @@ class OpenAiProvider:
     ) -> None:
         while (chunk := await pace.wait(anext(chunks, None))) is not None:
             for choice in chunk.choices:
-                if choice.delta.content:
-                    parts.pieces.append(choice.delta.content)
+                piece = choice.delta.content if hasattr(choice, "delta") else choice.text
+                if piece:
+                    parts.pieces.append(piece)
                     pace.token()
                     on_progress(pace.count)
                 parts.finish = choice.finish_reason or parts.finish
@@ -114,15 +116,22 @@ class OpenAiProvider:
                 details = chunk.usage.prompt_tokens_details
                 parts.cached_tokens = (details.cached_tokens or 0) if details else 0
 
-    def _request(self, call: ChatCall) -> dict[str, Any]:
+    def _create(self, client: openai.AsyncOpenAI, call: ChatCall) -> Awaitable[Any]:
+        """Ask: with a prompt that has a gap there are no turns, and no template may be laid around it."""
+        if call.suffix is None:
+            turns: Any = [{"role": turn.role, "content": turn.content} for turn in call.messages]
+            return client.chat.completions.create(**self._request(call, call.stop), messages=turns)
+        prompt, stops = fill_prompt(call, self.model, self._settings)
+        return client.completions.create(**self._request(call, stops), prompt=prompt)
+
+    def _request(self, call: ChatCall, stops: Sequence[str]) -> dict[str, Any]:
         top_p = call.top_p if call.top_p is not None else self._settings.top_p
-        optional: dict[str, Any] = {"seed": call.seed, "top_p": top_p, "stop": call.stop or None}
+        optional: dict[str, Any] = {"seed": call.seed, "top_p": top_p, "stop": list(stops) or None}
         if call.schema_ is not None:
             schema = {"name": "reply", "schema": call.schema_}
             optional["response_format"] = {"type": "json_schema", "json_schema": schema}
         return {
             "model": self._served,
-            "messages": [{"role": turn.role, "content": turn.content} for turn in call.messages],
             "max_tokens": call.max_tokens,
             "temperature": call.temperature,
             "stream": True,

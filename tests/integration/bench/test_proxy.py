@@ -59,6 +59,21 @@ def test_a_reply_is_recorded_and_answered_again(proxy: Proxy, model: ScriptedMod
     assert second_meter.model_s() == pytest.approx(one.seconds)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_gaps_are_passed_on_and_kept_too(proxy: Proxy, model: ScriptedModel, stream: bool) -> None:
+    meter = proxy.begin()
+    body = {"model": "small", "prompt": "hello", "temperature": 0, "stream": stream}
+    with httpx.Client(trust_env=False, timeout=20) as client:
+        texts = [client.post(f"{proxy.url}/completions", json=body).text for _ in range(2)]
+        refused = client.post(f"{proxy.url}/completions", json={"model": "small", "messages": []})
+
+    assert "Good" in texts[0]
+    assert texts[0] == texts[1]
+    assert len(model.calls) == 1
+    assert [(call.prompt_tokens, call.completion_tokens) for call in meter.calls] == [(2, 4), (2, 4)]
+    assert refused.status_code == 400
+
+
 def test_a_stream_without_usage_is_asked_for_it(proxy: Proxy, model: ScriptedModel) -> None:
     ask(proxy, stream=True)
     assert model.calls[0]["stream_options"] == {"include_usage": True}

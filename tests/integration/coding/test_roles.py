@@ -154,6 +154,102 @@ def test_coding_repairs_what_the_failing_test_points_at(make: Make) -> None:
     assert "<!--" not in call.messages[0].content
 
 
+def test_single_statements_are_written_anew_unseen(make: Make) -> None:
+    model = Model("return sum(items)")
+    ctx = make(model, "coding", "Fix the failing test", "shop/cart.py", way="fill", width=4, tier="deep")
+    proposal = coding.run(ctx)
+    assert (proposal.kind, proposal.ranked, proposal.others) == ("patch", True, [])
+    assert applied(ctx, proposal.patch)("shop/cart.py") == FILES["shop/cart.py"].replace(" - 1", "")
+    (call,) = model.calls
+    assert (call.messages[0].content, call.suffix) == ("def total(items):\n    ", "\n")
+    assert (call.purpose, call.tier, call.temperature, call.stop) == ("fill", "deep", 0.0, ["\n"])
+    assert proposal.canonical
+
+
+LONG = "def total(items):\n    a = 0\n    b = 1\n    for x in items:\n        a += x - b\n    return a\n"
+
+
+@pytest.fixture
+def long(make: Make) -> Make:
+    def context(model: Model, source: str = LONG, **fields: Any) -> RoleContext:
+        fields = {"way": "fill", "width": 2} | fields
+        ctx = make(model, "coding", "Fix the failing test", "shop/cart.py", **fields)
+        (ctx.snapshot / "shop/cart.py").write_bytes(source.encode())
+        return ctx
+
+    return context
+
+
+def test_several_statements_are_several_patches_the_smallest_change_first(long: Make) -> None:
+    model = Model("a += x", "a = 1")
+    ctx = long(model)
+    proposal = coding.run(ctx)
+    assert len(model.calls) == 2
+    assert [candidate.count("\n+ ") for candidate in proposal.patches] == [1, 1]
+    assert "+    a = 1" in proposal.patch
+    assert "+        a += x" in proposal.others[0].patch
+
+
+def test_the_next_fill_asks_for_the_next_statements_and_at_last_again_and_warmer(long: Make) -> None:
+    asked = {}
+    for nth in (1, 2, 3, 4):
+        model = Model("pass", "pass")
+        coding.run(long(model, nth=nth))
+        asked[nth] = ([call.messages[0].content for call in model.calls], model.calls[0].temperature)
+    assert len({text for texts, _ in list(asked.values())[:3] for text in texts}) == 5, "each of 5 once"
+    assert asked[4][0] == asked[1][0]
+    assert [temperature for _, temperature in asked.values()] == [0.0, 0.0, 0.0, 0.8]
+
+
+def test_what_was_judged_before_is_not_judged_again(long: Make) -> None:
+    first = coding.run(long(Model("a += x", "a = 1")))
+    judged = [first.canonical]
+    again = coding.run(long(Model("a += x", "a = 1"), judged=judged))
+    assert [again.canonical, *again.others] == [first.others[0].canonical]
+
+
+@pytest.mark.parametrize(
+    ("replies", "kind"),
+    [
+        (["a += x - b", "a = 0"], "nothing"),
+        (["a += (", "for"], "nothing"),
+        ([ModelError("cannot", code="E-MODEL-FILL"), "a = 1"], "gaps"),
+        ([ModelUnreachableError("down"), ModelUnreachableError("down")], "model"),
+        ([ModelOverflowError("long"), ModelOverflowError("long")], "nothing"),
+    ],
+)
+def test_why_no_statement_was_filled_is_told(long: Make, replies: list[Any], kind: str) -> None:
+    proposal = coding.run(long(Model(*replies)))
+    assert proposal.failure is not None
+    assert (proposal.kind, proposal.failure.kind) == ("none", kind)
+
+
+def test_where_no_statement_is_suspect_none_is_asked_for(long: Make) -> None:
+    model = Model()
+    proposal = coding.run(long(model, source="LIMIT = 3\n"))
+    assert proposal.failure is not None
+    assert proposal.failure.kind == "gaps"
+    assert model.calls == []
+
+
+def test_line_ends_stay_as_they_are(long: Make) -> None:
+    ctx = long(Model("a += x", "for"), source=LONG.replace("\n", "\r\n"))
+    proposal = coding.run(ctx)
+    apply(parse(proposal.patch, max_lines=300), ctx.snapshot)
+    new = (ctx.snapshot / "shop/cart.py").read_bytes().decode()
+    assert new == LONG.replace(" - b", "").replace("\n", "\r\n")
+
+
+def test_a_small_change_is_read_and_worded_without_a_model(make: Make) -> None:
+    model = Model()
+    read = review.run(make(model, "review", "Review it", diff=DIFF, small=True, findings=["x.py:1: F401"]))
+    assert (read.kind, read.rejects, read.findings) == ("findings", False, ["x.py:1: F401"])
+    assert "not an approval" in read.text
+    words = git.run(make(model, "git", "Fix the total", diff=DIFF, small=True))
+    assert words.text.startswith("Fix the total\n\n- shop/cart.py: +1 -1")
+    assert model.calls == []
+
+
 def test_a_model_that_repeats_the_code_is_asked_again_without_it(make: Make) -> None:
     same = "```python\ndef total(items):\n    return sum(items) - 1\n```"
     model = Model(same, FIXED)

@@ -66,6 +66,20 @@ def test_a_chat_with_the_real_model(
     record_property("tokens_per_second", again.usage.completion_tokens * 1000 / again.latency_ms)
 
 
+def test_the_real_model_fills_a_gap(
+    tmp_path: Path, start_broker: StartBroker, call: MakeCall, small_weights: Path
+) -> None:
+    client = start_broker(home_with(tmp_path, small_weights, fill="qwen")).client()
+    before = 'def largest(numbers):\n    """The largest of the numbers."""\n    '
+
+    reply = client.chat(call(before, suffix="\n", stop=["\n"], max_tokens=24))
+
+    assert reply.text.startswith("return max(")
+    assert "\n" not in reply.text
+    assert 10 < reply.usage.prompt_tokens < 40, "no template around it"
+    assert client.count(call(before, suffix="\n")) == reply.usage.prompt_tokens
+
+
 def test_a_reply_follows_its_schema(home: Home, start_broker: StartBroker, call: MakeCall) -> None:
     schema = {
         "type": "object",

@@ -69,6 +69,21 @@ def test_a_good_answer_and_the_question_that_led_to_it(stub: Any, call: MakeCall
     assert asked["options"] == options | {"stop": ["END"]}
 
 
+def test_a_gap_is_filled_without_a_conversation_around_it(stub: Any, call: MakeCall) -> None:
+    stub.routes["GET /api/tags"] = tags()
+    lines = [{"response": "a + b", "done": False}, end(response="")]
+    stub.routes["POST /api/generate"] = says(*lines)
+    settings = MODEL.model_copy(update={"fill": "qwen"})
+
+    reply = ask(stub, call("return ", suffix="\n", stop=["\n"]), settings)
+
+    assert (reply.text, reply.usage.prompt_tokens) == ("a + b", 12)
+    asked = stub.asked[-1][2]
+    assert (asked["prompt"], asked["raw"]) == ("<|fim_prefix|>return <|fim_suffix|>\n<|fim_middle|>", True)
+    assert "messages" not in asked
+    assert asked["options"]["stop"][0] == "\n"
+
+
 def test_a_reply_at_its_cap_says_so(stub: Any, call: MakeCall) -> None:
     stub.routes["GET /api/tags"] = tags()
     stub.routes["POST /api/chat"] = says(word("hello"), end(done_reason="length"))

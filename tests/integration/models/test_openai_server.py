@@ -72,6 +72,31 @@ def test_the_whole_exchange_with_a_well_behaved_server(call: MakeCall) -> None:
     assert asked["stream_options"] == {"include_usage": True}
 
 
+def test_a_gap_is_filled_without_a_conversation_around_it(call: MakeCall) -> None:
+    with ScriptedModel([{"match": "return ", "reply": "a + b"}], names=["qwen2.5-coder"]) as server:
+        gap = call("def add(a, b):\n    return ", suffix="\n", stop=["\n"])
+        reply = ask(server.base_url, gap, name="qwen2.5-coder")
+
+    assert (reply.text, reply.usage.completion_tokens) == ("a + b", 3)
+    asked = server.calls[0]
+    prompt = "<|fim_prefix|>def add(a, b):\n    return <|fim_suffix|>\n<|fim_middle|>"
+    assert (asked["prompt"], asked["stop"][0]) == (prompt, "\n")
+    assert "messages" not in asked
+
+
+def test_a_gap_may_need_nothing(call: MakeCall) -> None:
+    with ScriptedModel(default={"reply": ""}, names=["qwen2.5-coder"]) as server:
+        assert ask(server.base_url, call("x", suffix="y"), name="qwen2.5-coder").text == ""
+
+
+def test_a_model_that_cannot_fill_gaps_is_not_asked(call: MakeCall) -> None:
+    with ScriptedModel(default={"reply": "x"}, names=["m"]) as server:
+        with pytest.raises(ModelError, match="fill gaps") as caught:
+            ask(server.base_url, call("x", suffix="y"))
+        assert server.calls == []
+    assert caught.value.code == "E-MODEL-FILL"
+
+
 def test_a_remote_model_has_its_price(call: MakeCall) -> None:
     with ScriptedModel(default={"reply": "one two"}, names=["m"]) as server:
         local, remote = (ask(server.base_url, call(), local=local).usage for local in (True, False))

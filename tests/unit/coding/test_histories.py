@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pytest
 
-from swarmd.coding.policy import Try, failed_programs, next_step
+from swarmd.coding.policy import TIERS, Try, failed_programs, next_step
 from swarmd.config import PolicySettings
 from swarmd.messages import Failure, Outcome
 
@@ -179,6 +179,8 @@ def read(text: str) -> list[Outcome]:
                     "diff_lines": int(facts.get("lines", 5)),
                     "diff_files": int(facts.get("files", 1)),
                     "red": int(facts.get("red", 0)),
+                    "way": facts.get("way", "sample"),
+                    "width": int(facts.get("width", 1)),
                 }
             )
         )
@@ -190,7 +192,7 @@ def tell(step: object) -> str:
     if not isinstance(step, Try):
         return f"stop: {step.reason}"  # type: ignore[attr-defined]
     shown = f" {step.repairs[0]}.{step.repairs[1]}" if step.repairs else ""
-    assert (step.feedback is None) == (step.way == "sample"), "what is told why is told so"
+    assert (step.feedback is None) == (step.way in ("sample", "fill")), "what is told why is told so"
     return f"{step.tier} {step.attempt}.{step.sample} {step.way}{shown}"
 
 
@@ -200,6 +202,87 @@ def test_a_history_is_followed_by(name: str) -> None:
     start = history.split()[0] if history else "fast"
     step = tell(next_step(read(history), start, POLICY))  # type: ignore[arg-type]
     assert step.startswith(expected) if expected.startswith("stop") else step == expected
+
+
+FILLED = "fast 1.1 assertion way=fill width=4"
+DEEP_FILLED = f"{FILLED}, deep 2.1 assertion way=fill width=4, deep 2.2 nothing way=fill"
+DEEP_DONE = f"{DEEP_FILLED}, deep 2.3 assertion way=fill"
+
+WITH_FILLS = {
+    "single statements come first": ("", "fast 1.1 fill"),
+    "no model answered a fill": ("fast 1.1 model way=fill", "fast 1.1 fill"),
+    "a fill that passes is the end": ("fast 1.1 ok way=fill", "stop: it passed its gates"),
+    "the fast tier fills once": (FILLED, "deep 2.1 fill"),
+    "a fill does not fit with the others": ("fast 1.1 conflict way=fill", "fast 2.1 repair 1.1"),
+    "it passed alone, and not with the others": (
+        "fast 1.1 ok way=fill, fast 1.1 assertion way=fill",
+        "fast 2.1 repair 1.1",
+    ),
+    "the deep tier fills again": (DEEP_FILLED, "deep 2.3 fill"),
+    "though its failures are alike": (
+        f"{FILLED}, deep 2.1 assertion way=fill sign=x, deep 2.2 assertion way=fill sign=x",
+        "deep 2.3 fill",
+    ),
+    "and tell nothing": (
+        f"{FILLED}, deep 2.1 timeout way=fill, deep 2.2 timeout way=fill",
+        "deep 2.3 fill",
+    ),
+    "until it had enough: that was an attempt": (DEEP_DONE, "deep 3.1 sample"),
+    "fills are repaired by nobody": (
+        f"{DEEP_FILLED}, deep 2.3 assertion way=fill red=1, deep 3.1 assertion red=5",
+        "deep 3.2 sample",
+    ),
+    "on the last tier they come first, too": (
+        f"{DEEP_DONE}, deep 3.1 assertion, deep 3.2 assertion",
+        "reviewer 4.1 fill",
+    ),
+    "nothing is there to fill": ("fast 1.1 gaps way=fill", "fast 1.2 sample"),
+    "then there are as many samples as else": ("fast 1.1 gaps way=fill, fast 1.2 syntax", "fast 1.3 sample"),
+    "and no more": ("fast 1.1 gaps way=fill, fast 1.2 syntax, fast 1.3 assertion", "deep 2.1 fill"),
+    "nothing can be filled on the last tier": ("reviewer 1.1 gaps way=fill", "reviewer 1.2 sample"),
+}
+
+
+@pytest.mark.parametrize("name", WITH_FILLS)
+def test_a_history_with_statements_to_fill_is_followed_by(name: str) -> None:  # 3a
+    history, expected = WITH_FILLS[name]
+    policy = PolicySettings.model_validate(
+        {
+            "samples": {"fast": 2, "deep": 2, "reviewer": 1},
+            "fills": {"fast": 1, "deep": 3, "reviewer": 1},
+            "fill_width": {"fast": 4, "deep": 4, "reviewer": 4},
+        }
+    )
+    start = history.split()[0] if history else "fast"
+    step = next_step(read(history), start, policy, fillers=TIERS)  # type: ignore[arg-type]
+    told = tell(step)
+    assert told.startswith(expected) if expected.startswith("stop") else told == expected
+    if isinstance(step, Try) and step.way == "fill":
+        assert (step.width, step.temperature) == (4, 0.0)
+
+
+def test_only_tiers_whose_models_can_fill_do() -> None:
+    policy = PolicySettings.model_validate({"fills": {"fast": 2, "deep": 2, "reviewer": 2}})
+    assert tell(next_step([], "fast", policy, fillers=["deep"])) == "fast 1.1 sample"
+    history = read("fast 1.1 assertion, fast 1.2 assertion")
+    assert tell(next_step(history, "fast", policy, fillers=["deep"])) == "deep 2.1 fill"
+
+
+def test_a_tiers_samples_are_counted_apart_from_its_fills() -> None:
+    policy = PolicySettings.model_validate({"fills": {"fast": 0, "deep": 1, "reviewer": 0}})
+    history = "deep 1.1 assertion way=fill width=4"
+    first = next_step(read(history), "deep", policy, fillers=["deep"])
+    second = next_step(read(f"{history}, deep 2.1 assertion"), "deep", policy, fillers=["deep"])
+    assert isinstance(first, Try)
+    assert isinstance(second, Try)
+    assert (first.nth, first.temperature) == (1, 0.0)
+    assert (second.nth, second.temperature > 0) == (2, True)
+
+
+def test_why_fills_go_up_is_told() -> None:
+    step = next_step(read(FILLED), "fast", PolicySettings(), fillers=TIERS)
+    assert isinstance(step, Try)
+    assert step.why == "tests failed in the statements that were filled in on fast"
 
 
 @pytest.mark.parametrize("reaction", ["stop", "escalate"])

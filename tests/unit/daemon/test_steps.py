@@ -26,7 +26,7 @@ def a_task(
     return SimpleNamespace(packet=packet, history=list(history), earlier=0, crashes=crashes)
 
 
-REQUEST: Any = SimpleNamespace(request=SimpleNamespace(tier=None))
+REQUEST: Any = SimpleNamespace(request=SimpleNamespace(tier=None), survey=None)
 
 
 def failed(kind: str = "assertion", **fields: Any) -> Outcome:
@@ -43,6 +43,18 @@ def test_what_comes_next_is_told_in_words() -> None:
     passed = Outcome(attempt=1, sample=1, tier="fast", ok=True, diff_files=1)
     assert then(office(), REQUEST, a_task(), passed) == "onto the request's branch"
     assert then(office(), REQUEST, a_task(), passed.model_copy(update={"diff_files": 0})) == "done"
+
+
+def test_single_statements_come_first_where_a_test_fails() -> None:
+    survey = SimpleNamespace(base_results=[SimpleNamespace(failures=["one"])])
+    red: Any = SimpleNamespace(request=SimpleNamespace(tier=None), survey=survey)
+    assert described(step_of(office(), red, a_task())) == "fast, attempt 1, single statements (1)"
+    plain = {"qwen2.5-coder-0.5b": {"weights": "w", "fill": "none"}}
+    assert described(step_of(office(models=plain), red, a_task())) == "fast, attempt 1, sample 1"
+    survey.base_results[0].failures = []
+    assert described(step_of(office(), red, a_task())) == "fast, attempt 1, sample 1"
+    survey.base_results[0].failures = ["one"]
+    assert described(step_of(office("docs"), red, a_task())) == "fast, attempt 1, sample 1"
 
 
 def test_repairs_are_told_apart() -> None:

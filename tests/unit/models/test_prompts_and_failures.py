@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 
 import swarmd.errors
-from swarmd.messages import ChatMessage
+from swarmd.messages import ChatCall, ChatMessage
 from swarmd.models import tokens
 from swarmd.models.providers import base
 
 CODE = Path(swarmd.errors.__file__).read_text()[:4000] * 5  # 20,000 bytes, about 5,700 tokens
 
 
-def prompt(text: str) -> list[ChatMessage]:
-    return [ChatMessage(role="user", content=text)]
+def prompt(text: str) -> ChatCall:
+    return ChatCall(tier="fast", messages=[ChatMessage(role="user", content=text)], max_tokens=1)
 
 
 def test_a_prompt_that_was_cut_in_half_is_noticed() -> None:
@@ -32,6 +32,11 @@ def test_a_prompt_that_surely_fits_cannot_have_been_cut() -> None:
 def test_the_bounds_hold_for_multibyte_text() -> None:
     assert tokens.at_most(prompt("é" * 100)) >= 200
     assert tokens.at_least(prompt("é" * 100)) <= 100
+
+
+def test_what_stands_behind_a_gap_counts() -> None:
+    gap = prompt(CODE[:3000]).model_copy(update={"suffix": CODE[3000:6000]})
+    assert tokens.at_least(gap) == tokens.at_least(prompt(CODE[:6000]))
 
 
 LLAMA_CPP = (
