@@ -104,7 +104,9 @@ def _print(output: Output, one: Transcript) -> None:
     for number, call in enumerate(one.calls, 1):
         output.line(output.paint(f"call {number} of {len(one.calls)}: {_facts(call)}", "cyan"))
         for message in call.messages:
-            _block(output, message.role, message.content)
+            _block(output, message.role if call.suffix is None else "before the gap", message.content)
+        if call.suffix is not None:
+            _block(output, "behind the gap", call.suffix)
         if call.error:
             _block(output, "no reply", call.error)
         else:

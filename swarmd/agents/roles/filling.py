@@ -73,7 +73,9 @@ def _gaps(ctx: RoleContext) -> tuple[int, list[Hole]]:
         raise GapsError("There is nothing to fill in: no statement of a function is suspect.")
     rounds = math.ceil(len(every) / order.width)
     tries, turn = divmod(order.nth - 1, rounds)
-    return tries, every[turn * order.width :][: order.width]
+    chosen = every[turn * order.width :][: order.width]
+    # In the order of the file: so each prompt begins with most of the one before, which the engine has read.
+    return tries, sorted(chosen, key=lambda gap: (gap.path, gap.start))
 
 
 def _change(ctx: RoleContext, gap: Hole, new: str) -> FileChange:

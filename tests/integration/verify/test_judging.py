@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -282,10 +283,10 @@ def test_an_endless_loop_in_the_base_can_be_mended(lab: Build, monkeypatch: pyte
     assert made.judge({"auth.py": FIXED_AUTH}).ok
 
 
-def several(shop: Lab, *texts: str) -> Verdict:
+def several(shop: Lab, *texts: str, ranked: bool = False) -> Verdict:
     first, *others = [shop.patch({"auth.py": text}) for text in texts]
     more = [{"patch": patch, "canonical": f"{number:x}"} for number, patch in enumerate(others, 1)]
-    fields = shop.propose(first, packet(owned=("auth.py",)), canonical="0", others=more)
+    fields = shop.propose(first, packet(owned=("auth.py",)), canonical="0", others=more, ranked=ranked)
     report = shop.do("judge", **fields)
     assert report.verdict is not None
     if report.verdict.ok:
@@ -302,6 +303,22 @@ def test_of_several_patches_the_smallest_that_passes_is_taken(shop: Lab) -> None
     verdict = several(shop, longer, wrong, FIXED_AUTH)
     assert verdict.ok
     assert (verdict.chosen, verdict.canonical, verdict.others) == (2, "2", ["1"])
+
+
+def test_ranked_patches_are_judged_in_their_order(shop: Lab) -> None:
+    longer = FIXED_AUTH.replace("    session.clear()", "    session.clear()\n    session.update({})")
+    verdict = several(shop, AUTH.replace("!=", ">"), longer, FIXED_AUTH, ranked=True)
+    assert verdict.ok
+    assert (verdict.chosen, verdict.others) == (1, ["0"])
+
+
+def test_one_of_many_patches_that_never_ends_takes_seconds(shop: Lab) -> None:
+    endless = AUTH.replace("    session.clear()", "    while True:\n        session.clear()")
+    begun = time.monotonic()
+    verdict = several(shop, endless, FIXED_AUTH, ranked=True)
+    assert verdict.ok
+    assert (verdict.chosen, verdict.others) == (1, ["0"])
+    assert time.monotonic() - begun < 28, "the limit of an ordinary patch is 30 s"
 
 
 def test_of_several_patches_that_all_fail_the_nearest_one_is_told(shop: Lab) -> None:

@@ -148,6 +148,16 @@ def test_only_the_tests_that_the_request_names_count(tmp_path: Path, sandbox: Sa
     assert [one.name for one in found.suspects] == ["whole"]
 
 
+def test_the_lines_of_one_function_are_told_apart(tmp_path: Path, sandbox: Sandbox) -> None:
+    money = "def sign(cents):\n    if cents < 0:\n        return '+'\n    return ''\n"
+    tests = "from money import sign\n\n\ndef test_minus():\n    assert sign(-1) == '-'\n"
+    tests += "\n\ndef test_plus():\n    assert sign(1) == ''\n"
+    found = surveyed(tmp_path, sandbox, {"money.py": money, "tests/test_money.py": tests}, "Fix it").spectrum
+    assert found is not None
+    (suspect,) = found.suspects
+    assert suspect.lines == [(3, 1.0), (1, 0.7071), (2, 0.7071)], "line 4 is run by no failing test"
+
+
 def test_at_most_so_many_tests_are_run(tmp_path: Path, sandbox: Sandbox) -> None:
     found = spectrum(tmp_path, sandbox, TEST_MONEY, trace_tests=1)
     assert (found.failed, found.passed) == (1, 1)
@@ -160,12 +170,12 @@ def test_at_most_so_many_tests_are_run(tmp_path: Path, sandbox: Sandbox) -> None
         ({"money.py": MONEY, "tests/test_money.py": TEST_MONEY}, "Say more in the README", {}),
         ({"auth.py": FIXED_AUTH, "tests/test_auth.py": "def test_a():\n    assert True\n"}, "Fix it", {}),
         (
-            {"one.py": "def f():\n    return 1\n", "test_one.py": "def test_a():\n    assert 0\n"},
+            {"one.py": "LIMIT = 1\n", "test_one.py": "def test_a():\n    assert 0\n"},
             "Fix it",
             {},
         ),
     ],
-    ids=["off", "no bugfix", "nothing fails", "one function"],
+    ids=["off", "no bugfix", "nothing fails", "no function"],
 )
 def test_nothing_is_run_for_nothing(
     tmp_path: Path, sandbox: Sandbox, files: dict[str, str], request_: str, settings: dict[str, object]
