@@ -22,7 +22,10 @@ from swarmd.errors import ModelUnreachableError
 
 __all__ = ["Proxy"]
 
-PATHS = {"/v1/chat/completions": "messages", "/v1/completions": "prompt"}
+PATHS: dict[str, tuple[str, type]] = {
+    "/v1/chat/completions": ("messages", list),
+    "/v1/completions": ("prompt", str),
+}
 """What is passed on, and the field that such a request must have."""
 MAX_REQUEST = 16 << 20
 POLL_S = 0.05
@@ -114,8 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _request(self) -> dict[str, Any] | None:
         """The request; None when there is none, and that has been said."""
-        length, field = self.headers.get("content-length", ""), PATHS.get(self.path)
-        if field is None or not length.isdecimal() or int(length) > MAX_REQUEST:
+        length, (field, kind) = self.headers.get("content-length", ""), PATHS.get(self.path, ("", str))
+        if not field or not length.isdecimal() or int(length) > MAX_REQUEST:
             self.close_connection = True
             self._say(404, _error("no length" if field else f"there is no {self.path}"))
             return None
@@ -123,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             request = json.loads(self.rfile.read(int(length)))
         except ValueError:
             request = None
-        if not isinstance(request, dict) or not isinstance(request.get(field), str | list):
+        if not isinstance(request, dict) or not isinstance(request.get(field), kind):
             self._say(400, _error(f"the request holds no {field}"))
             return None
         return request

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from swarmd.coding import symbols
 from swarmd.coding.failure import SyntaxFailedError
 
-__all__ = ["DiffLine", "FileCount", "changed_paths", "changed_symbols", "counts", "lines", "shorten"]
+__all__ = [
+    "DiffLine",
+    "FileCount",
+    "changed_paths",
+    "changed_symbols",
+    "counts",
+    "is_small",
+    "lines",
+    "shorten",
+]
 
 _HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
@@ -77,6 +86,14 @@ def counts(diff: str) -> list[FileCount]:
         )
         for path in dict.fromkeys(line.path for line in changed)
     ]
+
+
+def is_small(diff: str, most: int) -> bool:
+    """Whether ``diff``, which is whole, changes at most ``most`` lines and nothing but lines: no binary
+    file, name or mode."""
+    counted = counts(diff)
+    files = len(re.findall(r"^diff --git ", diff, re.MULTILINE))
+    return files == len(counted) and sum(one.added + one.removed for one in counted) <= most
 
 
 def changed_symbols(diff: str, path: str, source: str) -> list[str]:

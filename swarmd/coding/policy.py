@@ -1,19 +1,21 @@
 """The attempt loop as a pure function: from how a task's samples ended to what happens next.
 
-An attempt is one round of up to n samples. The rules, in the order in which they are asked:
+An attempt is one round of up to n samples, or of fills: of single statements (policy.fills). The rules, in
+the order in which they are asked:
 
 ====  ================================================  ==============================================
       when                                              then
 ====  ================================================  ==============================================
-1     nothing was tried                                 the first sample, cold, on the start tier; before
-                                                        a tier's first sample come its fills (policy.fills)
+1     nothing was tried                                 the first fill or sample, cold, on the start tier.
+                                                        A tier begins with its fills, unless it begins with
+                                                        a repair (9, 13), or it is the last attempt
 2     the last sample passed                            stop
 3     no model answered                                 the same sample again, up to three times in all;
                                                         then the next tier
 3a    a fill failed                                     the next fill; after the last one the attempt is
-                                                        over; the first sample when there was nothing to fill
-                                                        (for a fill that conflicts see 9; rules 4 to 14 look
-                                                        at samples only)
+                                                        over (12 to 14); samples, if there was nothing to
+                                                        fill; if it conflicts, see 9. The sizes, classes and
+                                                        repeats of fills mean nothing (4 to 8, 10, 11)
 4     the failure's class says so (policy.on_failure)   stop, or the next tier
 5     a failed patch was larger than escalate_files     the deep tier, in a new attempt
       or escalate_lines, on the fast tier
@@ -85,7 +87,8 @@ class Try:
     why: str = ""
     """Why it is not simply the next one, for people."""
     width: int = 1
-    """How many samples are drawn at one time, this one the first of them; statements that are filled in."""
+    """How many samples are drawn at one time, this one the first of them; of a fill, how many statements are
+    asked for, if there are as many."""
     nth: int = 1
     """Its number among all samples of its tier, from 1: such are asked for in different ways. A fill's number
     among the fills."""
@@ -128,8 +131,9 @@ class _History:
 
     @cached_property
     def fills(self) -> list[Outcome]:
-        """The fills of the last tier."""
-        return [one for one in self.outcomes if one.tier == self.last.tier and one.way == "fill"]
+        """The last outcome of each fill of the last tier."""
+        fills = (one for one in self.outcomes if one.tier == self.last.tier and one.way == "fill")
+        return list({_place(one): one for one in fills}.values())
 
     @property
     def reaction(self) -> Reaction:
@@ -181,7 +185,8 @@ def _no_model(known: _History) -> Try | Stop | None:  # 3
         return None
     tries = _unanswered(known.outcomes)
     if tries < MODEL_TRIES:
-        return next_step(known.outcomes[:-tries], known.start, known.policy, known.slots, fillers=TIERS)
+        before, fillers = known.outcomes[:-tries], TIERS  # those that may not fill have no fills any more
+        return next_step(before, known.start, known.policy, known.slots, fillers=fillers)
     return _go_up(known, "no model answered")
 
 
@@ -370,7 +375,7 @@ def _sample(known: _History, attempt: int, sample: int, tier: Tier | None = None
 
 def _first(attempt: int, tier: Tier, policy: PolicySettings, why: str = "") -> Try:
     """The first sample on ``tier``, or the fill that goes before it."""
-    if policy.fills.of(tier):
+    if policy.fills.of(tier) and attempt < policy.max_attempts:
         return _fill(attempt, 1, tier, policy, 1, why)
     return Try(attempt, 1, tier, temperature(1), why=why)
 

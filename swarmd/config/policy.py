@@ -31,6 +31,14 @@ class TierCounts(TierNumbers):
     reviewer: int = Field(ge=1)
 
 
+class FillWidths(TierNumbers):
+    """One number per tier, as many calls as one agent may make at one time."""
+
+    fast: int = Field(ge=1, le=32)
+    deep: int = Field(ge=1, le=32)
+    reviewer: int = Field(ge=1, le=32)
+
+
 Reaction = Literal["reask", "repair", "sample", "shrink", "escalate", "stop"]
 
 
@@ -84,9 +92,10 @@ class PolicySettings(Section):
     """How often a tier, before its first sample, writes single statements anew where a test fails: without
     being shown what stands there, which small models would copy. It needs a model that fills gaps
     (models.<name>.fill) and a Python function to suspect. When all suspect statements were tried, they are
-    tried again, at a higher temperature."""
-    fill_width: TierCounts = TierCounts(fast=4, deep=4, reviewer=4)
-    """Statements that are filled in each time, the most suspicious first."""
+    tried again, at a higher temperature. A tier's fills are an attempt of their own: a tier with one attempt
+    makes no other samples then, unless it is the task's last attempt."""
+    fill_width: FillWidths = FillWidths(fast=4, deep=4, reviewer=4)
+    """Statements that are filled in each time, the most suspicious first; at most 32."""
     attempts_per_tier: TierCounts = TierCounts(fast=1, deep=2, reviewer=1)
     """A tier whose attempts have all failed at their gates hands the task to the next one."""
     max_attempts: int = Field(default=5, ge=1)
@@ -109,9 +118,10 @@ class PolicySettings(Section):
     result. block: it rejects. Models of a few billion parameters often reject what is right, so block
     is for larger ones. What ruff's and bandit's rules find rejects in both."""
     small_diff: int = Field(default=20, ge=0)
-    """A request that changes at most so many lines is reviewed by the static rules alone, and its commit
-    message is made from the request and the facts: a model would add tokens and seconds, and little else.
-    Where review is "block", or the request asks for a review, a model reads it all the same."""
+    """A request that changes at most so many lines of Python is reviewed by the static rules alone; its
+    commit message, in any language, is made from the request and the facts. A model would add tokens and
+    seconds, and little else. Where review is "block", or the request asks for a review, a model reads it all
+    the same."""
     max_patch_lines: int = Field(default=300, ge=1)
     """A larger patch is refused before it is applied."""
     escalate_files: int = Field(default=3, ge=1)

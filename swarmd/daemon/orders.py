@@ -7,11 +7,11 @@ import hashlib
 from pathlib import Path
 
 from swarmd.agents.factory import Worker
-from swarmd.agents.spec import AgentType
 from swarmd.bus.channel import ChannelClosedError
 from swarmd.bus.spool import AgentSpool
-from swarmd.coding.diffs import counts
+from swarmd.coding.diffs import changed_paths, is_small
 from swarmd.coding.policy import Stop, Try
+from swarmd.config import PolicySettings
 from swarmd.council import warrants
 from swarmd.daemon import task_events, transcripts
 from swarmd.daemon.context import Context
@@ -24,10 +24,12 @@ from swarmd.knowledge.patterns import choose
 from swarmd.messages import Failure, Order, Outcome, Proposal, dump, load
 from swarmd.models.privacy import tighter
 
-__all__ = ["Orders"]
+__all__ = ["Orders", "needs_no_model"]
 
 PATTERN_CHARS = 600
 """Most characters of a knowledge page in a prompt."""
+STATIC_RULES_READ = (".py", ".pyi")
+"""What the static rules can read; other changes are read by a model however small they are."""
 DIFF_CHARS = 24_000
 """Most characters of a diff in an order; the agent's context budget cuts it further."""
 
@@ -120,17 +122,8 @@ class Orders:
             judged=judged_before(task),
             pattern=pattern,
             diff=diff,
-            small=self._is_small(request, agent_type, diff),
+            small=needs_no_model(policy, agent_type.role, request.plan.kind if request.plan else None, diff),
         )
-
-    def _is_small(self, request: RequestState, agent_type: AgentType, diff: str | None) -> bool:
-        """Whether ``diff`` needs no model for its review and message."""
-        policy, kind = self._context.settings.policy, request.plan.kind if request.plan else None
-        if agent_type.role == "review" and (policy.review == "block" or kind == "review"):
-            return False
-        if agent_type.role not in ("review", "git") or not diff:
-            return False
-        return sum(one.added + one.removed for one in counts(diff)) <= policy.small_diff
 
     def _layout_of(self, request_id: str) -> asyncio.Lock:
         """Held while the project's files are laid out for one of the request's tasks."""
@@ -319,6 +312,18 @@ class Orders:
             task_id=task.packet.task_id,
             data={"warrant": warrant.warrant_id, "action": "deploy", "agent_type": task.packet.agent_type},
         )
+
+
+def needs_no_model(policy: PolicySettings, role: str, kind: str | None, diff: str | None) -> bool:
+    """Whether the review of ``diff``, or its commit message, is made without a model, for a request of
+    ``kind``."""
+    if role not in ("review", "git") or not diff or len(diff) >= DIFF_CHARS:
+        return False
+    if role == "review":
+        readable = all(path.endswith(STATIC_RULES_READ) for path in changed_paths(diff))
+        if policy.review == "block" or kind == "review" or not readable:
+            return False
+    return is_small(diff, policy.small_diff)
 
 
 def _earlier_failure(task: TaskState) -> Failure | None:

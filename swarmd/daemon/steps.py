@@ -33,7 +33,7 @@ def step_of(context: Context, request: RequestState, task: TaskState, *new: Outc
     history = [*task.history[task.earlier :], *new]
     alone = agent_type.role == "coding" and len(task.packet.files_owned) == 1
     slots = _slots(context.settings, agent_type) if alone else {}  # others draw one by one
-    return next_step(history, start, policy, slots, fillers=_fillers(context.settings, request, agent_type))
+    return next_step(history, start, policy, slots, fillers=_fillers(context, request, task, agent_type))
 
 
 def _slots(settings: Settings, agent_type: AgentType) -> dict[Tier, int]:
@@ -45,15 +45,29 @@ def _slots(settings: Settings, agent_type: AgentType) -> dict[Tier, int]:
     return slots
 
 
-def _fillers(settings: Settings, request: RequestState, agent_type: AgentType) -> list[Tier]:
-    """The tiers whose models fill in statements, for a coding task where tests fail; its agent sees which
-    statements those are."""
-    survey = request.survey
-    if agent_type.role != "coding" or survey is None or not any(one.failures for one in survey.base_results):
+def _fillers(context: Context, request: RequestState, task: TaskState, agent_type: AgentType) -> list[Tier]:
+    """The tiers whose models fill in statements. They are not told what is asked for: so only where failing
+    tests say that, and decide, which is for the last coding task of a bugfix. Its agent sees which statements
+    those tests speak of."""
+    survey, plan = request.survey, request.plan
+    if survey is None or plan is None or plan.kind != "bugfix" or task.earlier:
         return []
+    built_in = agent_type.module == "swarmd.agents.roles.coding"  # a module of the user's own knows no fills
+    failing = any(one.failures for one in survey.base_results)
+    if not built_in or not failing or _others_to_come(context, request, task):
+        return []
+    settings = context.settings
     names = {tier: agent_type.model or str(getattr(settings.tiers, tier)) for tier in TIERS}
     known = settings.models
     return [tier for tier, name in names.items() if name in known and marks_of(name, known[name]) is not None]
+
+
+def _others_to_come(context: Context, request: RequestState, task: TaskState) -> bool:
+    """Whether another task may still change the code."""
+    valid = context.types.valid
+    others = [one for one in request.tasks.values() if one is not task and not one.ended]
+    roles = (valid[one.packet.agent_type].role for one in others if one.packet.agent_type in valid)
+    return any(role == "coding" for role in roles)
 
 
 def _policy(policy: PolicySettings, agent_type: AgentType) -> PolicySettings:

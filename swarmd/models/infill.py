@@ -18,6 +18,10 @@ from swarmd.messages import ChatCall
 __all__ = ["Marks", "fill_prompt", "marks_of"]
 
 
+MAX_STOPS = 4
+"""More ends of a reply are refused by some servers."""
+
+
 @dataclass(frozen=True)
 class Marks:
     """What stands before the text before the gap, before the text behind it, and where the gap's begins."""
@@ -38,7 +42,7 @@ _MARKS = {
         "<|fim_prefix|>",
         "<|fim_suffix|>",
         "<|fim_middle|>",
-        ("<|endoftext|>", "<|fim_pad|>", "<|file_sep|>", "<|repo_name|>", "<|im_end|>"),
+        ("<|endoftext|>", "<|file_sep|>", "<|fim_pad|>", "<|im_end|>"),
     ),
     "starcoder": Marks(
         "<fim_prefix>", "<fim_suffix>", "<fim_middle>", ("<|endoftext|>", "<file_sep>", "<fim_pad>")
@@ -48,11 +52,12 @@ _MARKS = {
     "codegemma": Marks("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", ("<|file_separator|>",)),
 }
 _NAMES = (
-    (re.compile(r"qwen[-_ .]?(2\.5|3)[-_. ]?coder", re.IGNORECASE), "qwen"),
-    (re.compile(r"star[-_]?coder|granite[-_.\d]*[-_]?code", re.IGNORECASE), "starcoder"),
+    (re.compile(r"qwen[-_ .]?(2\.?5(\.\d)?|3)[-_. ]?coder", re.IGNORECASE), "qwen"),
+    (re.compile(r"star[-_]?coder|granite[-_.\w]*?code", re.IGNORECASE), "starcoder"),
     (re.compile(r"deepseek[-_]?coder", re.IGNORECASE), "deepseek"),
-    (re.compile(r"code[-_]?llama", re.IGNORECASE), "codellama"),
-    (re.compile(r"code[-_]?gemma", re.IGNORECASE), "codegemma"),
+    # Those were trained for it, their larger, Python-only and instructed siblings were not.
+    (re.compile(r"code[-_]?llama[-:_](7|13)b(?!.*python)", re.IGNORECASE), "codellama"),
+    (re.compile(r"code[-_]?gemma(?!.*-it)", re.IGNORECASE), "codegemma"),
 )
 
 
@@ -61,8 +66,9 @@ def marks_of(model: str, settings: ModelSettings) -> Marks | None:
     that are known."""
     if settings.fill != "auto":
         return _MARKS.get(settings.fill)
-    names = " ".join(filter(None, (settings.name, settings.weights, model)))
-    return next((_MARKS[marks] for pattern, marks in _NAMES if pattern.search(names)), None)
+    names = [name for name in (settings.name, settings.weights, model) if name]
+    found = (marks for pattern, marks in _NAMES if any(pattern.search(name) for name in names))
+    return next((_MARKS[marks] for marks in found), None)
 
 
 def fill_prompt(call: ChatCall, model: str, settings: ModelSettings) -> tuple[str, list[str]]:
@@ -79,4 +85,4 @@ def fill_prompt(call: ChatCall, model: str, settings: ModelSettings) -> tuple[st
     if marks.holds(before) or marks.holds(behind):
         raise ModelError(f"the text holds the marks that {model} takes for gaps", code="E-MODEL-FILL")
     prompt = f"{marks.prefix}{before}{marks.suffix}{behind}{marks.middle}"
-    return prompt, list(dict.fromkeys([*call.stop, *marks.stops]))
+    return prompt, list(dict.fromkeys([*call.stop, *marks.stops]))[:MAX_STOPS]

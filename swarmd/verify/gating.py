@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def run_gates(
             continue
         if _needs_clean(spec):
             checkout = bench.checkout(commit, "gates")
-        spec = _hurry(spec, bench.survey.base_results) if hurried else spec
+        spec = _hurry(spec, bench) if hurried else spec
         judged = gates.judge(spec, checkout, bench.facts, changed, demand)
         run.results.append(judged.result)
         if spec.runner == "examples":
@@ -73,7 +73,11 @@ def run_gates(
     return run
 
 
-def _hurry(spec: GateSpec, base: Sequence[GateResult]) -> GateSpec:
+def _hurry(spec: GateSpec, bench: Bench) -> GateSpec:
+    tests = bench.facts.tests
+    if tests is not None and not (tests.started and tests.finished):
+        return spec  # how long they take is not known
+    base = bench.survey.base_results
     seconds = max((result.seconds for result in base if result.gate == spec.gate), default=0.0)
     timeout_s = min(spec.timeout_s, HURRIED_S + round(seconds * HURRIED_TIMES))
     return spec.model_copy(update={"timeout_s": timeout_s})

@@ -68,7 +68,7 @@ def _judged_on_tip(bench: Bench, proposal: Proposal) -> JudgeRecord:
 
 def _only(proposal: Proposal, chosen: int) -> Proposal:
     """``proposal`` with that one of its patches alone."""
-    return proposal.model_copy(update={"patch": proposal.patches[chosen], "others": []})
+    return proposal.model_copy(update={"patch": proposal.patches[chosen], "others": [], "ranked": False})
 
 
 def _exists(bench: Bench, commit: str) -> bool:

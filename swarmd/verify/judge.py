@@ -68,10 +68,17 @@ def judge_best(bench: Bench, proposal: Proposal, tip: str) -> JudgeRecord:
         if records[number].verdict.ok:
             break
     best = min(records, key=lambda number: _distance(records[number].verdict))
-    others = [hashes[number] for number in records if number != best and hashes[number]]
-    update = {"canonical": hashes[best], "chosen": best, "others": others}
+    unclear = [number for number, record in records.items() if proposal.ranked and _timed_out(record)]
+    told = {number: hashes[number] for number in records if number not in unclear}
+    others = [program for number, program in told.items() if number != best and program]
+    update = {"canonical": told.get(best, ""), "chosen": best, "others": others}
     record = records[best]
     return record.model_copy(update={"verdict": record.verdict.model_copy(update=update)})
+
+
+def _timed_out(record: JudgeRecord) -> bool:
+    """A program that was hurried and did not end may be right all the same."""
+    return record.verdict.failure is not None and record.verdict.failure.kind == "timeout"
 
 
 def _distance(verdict: Verdict) -> tuple[bool, int, int]:

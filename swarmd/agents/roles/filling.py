@@ -34,32 +34,42 @@ def run(ctx: RoleContext) -> Proposal:
     be as it was; ModelError when no model answered.
     """
     tries, gaps = _gaps(ctx)
-    replies = ctx.fill_many(
-        [(gap.before, gap.behind) for gap in gaps],
+    # In the order of the file: so each prompt begins with most of the one before, which the engine has read.
+    asked = sorted(range(len(gaps)), key=lambda place: (gaps[place].path, gaps[place].start))
+    answers = ctx.fill_many(
+        [(gaps[place].before, gaps[place].behind) for place in asked],
         temperature=WARM if tries else 0.0,
-        max_tokens=[_most_tokens(gap) for gap in gaps],
-        stops=[["\n"] if gap.lines == 1 else [] for gap in gaps],
+        max_tokens=[_most_tokens(gaps[place]) for place in asked],
+        stops=[["\n"] if gaps[place].lines == 1 else [] for place in asked],
     )
-    _raise_if_unable(replies)
-    changes: dict[str, tuple[float, Hole, FileChange]] = {}
-    for gap, reply in zip(gaps, replies, strict=True):
-        new = None if isinstance(reply, ModelError) else holes.fill(gap, reply.text)
+    replies = dict(zip(asked, answers, strict=True))
+    changes: dict[str, tuple[float, FileChange]] = {}
+    for place, gap in enumerate(gaps):
+        new = holes.fill(gap, _said(gap, replies[place]))
         program = canonical_of_all([(gap.path, new.source if new else "")])
         if new is not None and program not in ctx.order.judged:
-            changes.setdefault(program, (new.likeness, gap, _change(ctx, gap, new.source)))
+            changes.setdefault(program, (new.likeness, _change(ctx, gap, new.source)))
     if not changes:
+        _raise_if_unanswered(answers)
         raise NothingError(f"Each of {len(gaps)} statements would be as it is, or makes no sense.")
     ranked = sorted(changes.items(), key=lambda one: -one[1][0])
-    candidates = [Candidate(patch=make([change]), canonical=program) for program, (_, _, change) in ranked]
-    lines = ", ".join(f"{gap.path}:{gap.start}" for _, (_, gap, _) in ranked)
+    candidates = [Candidate(patch=make([change]), canonical=program) for program, (_, change) in ranked]
+    paths = ", ".join(dict.fromkeys(change.path for _, (_, change) in ranked))
     return ctx.propose(
         kind="patch",
         patch=candidates[0].patch,
         canonical=candidates[0].canonical,
         others=candidates[1:],
         ranked=True,
-        summary=f"Changes one statement; tried: {lines}.",
+        summary=f"Changes one statement of {paths}.",
     )
+
+
+def _said(gap: Hole, reply: ChatReply | ModelError) -> str:
+    """What is to stand in ``gap``; of a reply that was cut only what is whole."""
+    if isinstance(reply, ModelError):
+        return ""
+    return reply.text.rpartition("\n")[0] if reply.finish == "length" else reply.text
 
 
 def _gaps(ctx: RoleContext) -> tuple[int, list[Hole]]:
@@ -73,9 +83,7 @@ def _gaps(ctx: RoleContext) -> tuple[int, list[Hole]]:
         raise GapsError("There is nothing to fill in: no statement of a function is suspect.")
     rounds = math.ceil(len(every) / order.width)
     tries, turn = divmod(order.nth - 1, rounds)
-    chosen = every[turn * order.width :][: order.width]
-    # In the order of the file: so each prompt begins with most of the one before, which the engine has read.
-    return tries, sorted(chosen, key=lambda gap: (gap.path, gap.start))
+    return tries, every[turn * order.width :][: order.width]
 
 
 def _change(ctx: RoleContext, gap: Hole, new: str) -> FileChange:
@@ -98,10 +106,12 @@ def _most_tokens(gap: Hole) -> int:
     return max(MIN_TOKENS, min(MAX_TOKENS, len(gap.text) // CHARS_PER_TOKEN))
 
 
-def _raise_if_unable(replies: Sequence[ChatReply | ModelError]) -> None:
-    """Raises GapsError when the model cannot fill gaps, and the first ModelError when none was answered."""
+def _raise_if_unanswered(replies: Sequence[ChatReply | ModelError]) -> None:
+    """Raises GapsError when the model cannot fill gaps, or the ModelError of an outage."""
     errors = [reply for reply in replies if isinstance(reply, ModelError)]
-    if any(error.code == "E-MODEL-FILL" for error in errors):
-        raise GapsError(next(error.message for error in errors if error.code == "E-MODEL-FILL"))
-    if len(errors) == len(replies) and not all(isinstance(error, ModelOverflowError) for error in errors):
-        raise errors[0]
+    unable = [error for error in errors if error.code == "E-MODEL-FILL"]
+    if len(unable) == len(replies):
+        raise GapsError(unable[0].message)
+    outages = [error for error in errors if error not in unable and not isinstance(error, ModelOverflowError)]
+    if outages:
+        raise outages[0]

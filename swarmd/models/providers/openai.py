@@ -52,6 +52,10 @@ def http_client(uds: Path | None = None, *, key: str | None = None) -> httpx.Asy
     )
 
 
+UNABLE = frozenset({400, 404, 405, 422, 501})
+"""What a server answers that does not know a request."""
+
+
 class OpenAiProvider:
     """One model of one OpenAI-compatible server."""
 
@@ -90,7 +94,7 @@ class OpenAiProvider:
     async def stream(self, call: ChatCall, pace: Pace, on_progress: OnProgress) -> ChatReply:
         """Ask without the checks before: for who has made better ones."""
         client, parts = await self._open(), ReplyParts()
-        with self._translated(pace):
+        with self._translated(pace), _refused_as_unable(call):
             chunks = await pace.wait(self._create(client, call))
             try:
                 await self._collect(aiter(chunks), parts, pace, on_progress)
@@ -207,6 +211,20 @@ class OpenAiProvider:
         if self._client is not None:
             await self._client.close()
         self._client = self._http = None
+
+
+@contextmanager
+def _refused_as_unable(call: ChatCall) -> Iterator[None]:
+    """Servers without /v1/completions refuse gaps in many ways, and answer conversations all the same."""
+    import openai
+
+    try:
+        yield
+    except openai.APIStatusError as error:
+        if call.suffix is None or error.status_code not in UNABLE:
+            raise
+        problem = f"the server fills no gaps: it answered {error.status_code}"
+        raise ModelError(problem, code="E-MODEL-FILL") from error
 
 
 def _status(error: openai.APIError) -> int:

@@ -181,13 +181,13 @@ def long(make: Make) -> Make:
 
 
 def test_several_statements_are_several_patches_the_smallest_change_first(long: Make) -> None:
-    model = Model("a = 1", "a += x")
+    model = Model("a = 1", "a += x + b")
     ctx = long(model)
     proposal = coding.run(ctx)
     assert len(model.calls) == 2
     assert [candidate.count("\n+ ") for candidate in proposal.patches] == [1, 1]
-    assert "+    a = 1" in proposal.patch
-    assert "+        a += x" in proposal.others[0].patch
+    assert "+        a += x + b" in proposal.patch
+    assert "+    a = 1" in proposal.others[0].patch
 
 
 def test_the_next_fill_asks_for_the_next_statements_and_at_last_again_and_warmer(long: Make) -> None:
@@ -213,7 +213,8 @@ def test_what_was_judged_before_is_not_judged_again(long: Make) -> None:
     [
         (["a = 0", "a += x - b"], "nothing"),
         (["a += (", "for"], "nothing"),
-        ([ModelError("cannot", code="E-MODEL-FILL"), "a = 1"], "gaps"),
+        ([ModelError("cannot", code="E-MODEL-FILL")] * 2, "gaps"),
+        ([ModelError("cannot", code="E-MODEL-FILL"), "a += x - b"], "nothing"),
         ([ModelUnreachableError("down"), ModelUnreachableError("down")], "model"),
         ([ModelOverflowError("long"), ModelOverflowError("long")], "nothing"),
     ],
@@ -222,6 +223,18 @@ def test_why_no_statement_was_filled_is_told(long: Make, replies: list[Any], kin
     proposal = coding.run(long(Model(*replies)))
     assert proposal.failure is not None
     assert (proposal.kind, proposal.failure.kind) == ("none", kind)
+
+
+def test_one_outage_among_useless_answers_is_an_outage(long: Make) -> None:
+    proposal = coding.run(long(Model("a = 0", ModelUnreachableError("down"))))
+    assert proposal.failure is not None
+    assert proposal.failure.kind == "model"
+
+
+def test_a_reply_that_was_cut_is_taken_as_far_as_it_is_whole(long: Make) -> None:
+    proposal = coding.run(long(Model("a = 1", "a += x * longer", finish="length")))
+    assert proposal.failure is not None
+    assert proposal.failure.kind == "nothing"
 
 
 def test_where_no_statement_is_suspect_none_is_asked_for(long: Make) -> None:

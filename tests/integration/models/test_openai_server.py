@@ -89,6 +89,18 @@ def test_a_gap_may_need_nothing(call: MakeCall) -> None:
         assert ask(server.base_url, call("x", suffix="y"), name="qwen2.5-coder").text == ""
 
 
+@pytest.mark.parametrize("status", [400, 404, 405, 422, 501])
+def test_a_server_that_fills_no_gaps_is_told_from_one_that_is_away(
+    stub: Any, call: MakeCall, status: int
+) -> None:
+    listed = json.dumps({"data": [{"id": "qwen2.5-coder"}]}).encode()
+    stub.routes["GET /v1/models"] = lambda body: (200, {"content-type": "application/json"}, [listed])
+    stub.routes["POST /v1/completions"] = fails(status, '{"error": {"message": "what is that"}}')
+    with pytest.raises(ModelError) as caught:
+        ask(f"{stub.url}/v1", call("x", suffix="y"), name="qwen2.5-coder")
+    assert caught.value.code == "E-MODEL-FILL"
+
+
 def test_a_model_that_cannot_fill_gaps_is_not_asked(call: MakeCall) -> None:
     with ScriptedModel(default={"reply": "x"}, names=["m"]) as server:
         with pytest.raises(ModelError, match="fill gaps") as caught:

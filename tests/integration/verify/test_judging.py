@@ -317,7 +317,7 @@ def test_one_of_many_patches_that_never_ends_takes_seconds(shop: Lab) -> None:
     begun = time.monotonic()
     verdict = several(shop, endless, FIXED_AUTH, ranked=True)
     assert verdict.ok
-    assert (verdict.chosen, verdict.others) == (1, ["0"])
+    assert (verdict.chosen, verdict.others) == (1, []), "with more time it may have passed"
     assert time.monotonic() - begun < 28, "the limit of an ordinary patch is 30 s"
 
 

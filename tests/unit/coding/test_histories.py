@@ -236,6 +236,14 @@ WITH_FILLS = {
         f"{DEEP_DONE}, deep 3.1 assertion, deep 3.2 assertion",
         "reviewer 4.1 fill",
     ),
+    "an outage is no fill": (
+        f"{FILLED}, deep 2.1 model way=fill, deep 2.1 assertion way=fill, deep 2.2 assertion way=fill",
+        "deep 2.3 fill",
+    ),
+    "nor a sample": (
+        "fast 1.1 model way=fill, fast 1.1 gaps way=fill, fast 1.2 syntax, fast 1.3 assertion",
+        "deep 2.1 fill",
+    ),
     "nothing is there to fill": ("fast 1.1 gaps way=fill", "fast 1.2 sample"),
     "then there are as many samples as else": ("fast 1.1 gaps way=fill, fast 1.2 syntax", "fast 1.3 sample"),
     "and no more": ("fast 1.1 gaps way=fill, fast 1.2 syntax, fast 1.3 assertion", "deep 2.1 fill"),
@@ -277,6 +285,12 @@ def test_a_tiers_samples_are_counted_apart_from_its_fills() -> None:
     assert isinstance(second, Try)
     assert (first.nth, first.temperature) == (1, 0.0)
     assert (second.nth, second.temperature > 0) == (2, True)
+
+
+def test_the_last_attempt_is_never_one_of_fills() -> None:
+    policy = PolicySettings(max_attempts=2)
+    assert tell(next_step(read(FILLED), "fast", policy, fillers=TIERS)) == "deep 2.1 sample"
+    assert tell(next_step([], "fast", PolicySettings(max_attempts=1), fillers=TIERS)) == "fast 1.1 sample"
 
 
 def test_why_fills_go_up_is_told() -> None:

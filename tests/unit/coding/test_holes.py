@@ -56,7 +56,7 @@ def holes(
     return find([target], spectrum, [evidence(*lines)])
 
 
-def spectrum(name: str, *lines: tuple[int, float], first: int = 1, end: int = 40) -> Spectrum:
+def spectrum(name: str, *lines: tuple[int, float], first: int = 8, end: int = 21) -> Spectrum:
     suspect = Suspect(
         path="cart.py", name=name, line=first, end=end, failed=1, passed=0, score=1.0, lines=list(lines)
     )
@@ -91,6 +91,16 @@ def test_lines_that_failing_tests_run_come_first_and_others_not_at_all() -> None
     assert [hole.start for hole in found] == [16, 18, 15]
 
 
+def test_a_function_that_another_task_moved_is_found_again() -> None:
+    moved = spectrum("Cart.total", (25, 0.5), (26, 1.0), first=18, end=31)
+    assert [hole.start for hole in holes("Cart.total", spectrum=moved)] == [16, 15]
+
+
+def test_a_function_that_another_task_changed_is_not_what_was_traced() -> None:
+    changed = spectrum("Cart.total", (16, 1.0), first=8, end=24)
+    assert len(holes("Cart.total", spectrum=changed)) == 6
+
+
 def test_where_nobody_looked_the_frames_come_first() -> None:
     found = holes("Cart.total", lines=(14, 16))
     assert [hole.start for hole in found][:2] == [16, 14]
@@ -121,8 +131,22 @@ def test_nothing_is_suspect_where_no_test_fails() -> None:
         Target("cart.py", SOURCE, (("Cart.total",),), adds=("Cart.new",)),
         Target("cart.py", "def f():\r\n    return 1\n", (("f",),)),
         Target("cart.py", 'def f():\n    """Only words."""\n', (("f",),)),
+        Target("cart.py", "x = 1\rdef f():\r    return 1\r", (("f",),)),
+        Target("cart.py", "s = 'a'  # one\rt = 2\n\ndef f(a):\n    return a + 1\n", (("f",),)),
+        Target("cart.py", "def f(): return 1\n", (("f",),)),
     ],
-    ids=["no python", "not there", "broken", "a class", "to be added", "mixed line ends", "no statement"],
+    ids=[
+        "no python",
+        "not there",
+        "broken",
+        "a class",
+        "to be added",
+        "mixed line ends",
+        "no statement",
+        "old line ends",
+        "one of them",
+        "one line",
+    ],
 )
 def test_what_cannot_be_filled_has_no_holes(target: Target) -> None:
     assert find([target], None, [evidence()]) == []
@@ -169,13 +193,13 @@ def test_what_has_little_in_common_with_what_stood_there_passes_by_chance() -> N
 
 
 def test_long_functions_are_shown_in_part() -> None:
-    body = "".join(f"    value_{number} = {number} + 1\n" for number in range(400))
+    body = "".join(f"    value_{number} = {number} + 1\n" for number in range(190))
     source = f"def f():\n{body}    return 3\n"
-    middle = hole("value_200 =", source, "f")
+    middle = hole("value_120 =", source, "f")
     assert len(middle.before) <= MAX_BEFORE
-    assert middle.before.endswith("value_199 = 199 + 1\n    ")
+    assert middle.before.endswith("value_119 = 119 + 1\n    ")
     assert middle.before.startswith("    value_")
-    assert middle.behind.startswith("\n    value_201 = ")
+    assert middle.behind.startswith("\n    value_121 = ")
 
 
 def test_nested_functions_and_handlers_have_statements_too() -> None:
@@ -201,7 +225,69 @@ def test_nested_functions_and_handlers_have_statements_too() -> None:
     assert "try:" not in texts
 
 
-@given(st.text(max_size=80))
+COMMENTED = textwrap.dedent(
+    """
+    def f(xs):
+        for x in xs:
+            # skip what is empty
+
+            if (x
+                and x > 0):
+                yield x
+
+        def g():
+            @cached
+            def h():
+                return 1
+            return h
+    """
+)
+
+
+def test_a_head_ends_where_it_ends() -> None:
+    texts = {one.text.strip() for one in holes("f", source=COMMENTED)}
+    assert {"for x in xs:", "if (x\n            and x > 0):", "def g():"} <= texts
+    new = fill(hole("for x", COMMENTED, "f"), "for x in sorted(xs):\n        # skip")
+    assert new is not None
+    assert new.source == COMMENTED.replace("in xs", "in sorted(xs)")
+
+
+def test_each_of_several_functions_of_one_name_has_statements() -> None:
+    source = textwrap.dedent(
+        """
+        class C:
+            @property
+            def x(self):
+                return self._x + 1
+
+            @x.setter
+            def x(self, value):
+                self._x = value
+        """
+    )
+    texts = {one.text.strip() for one in holes("C.x", source=source)}
+    assert texts == {"return self._x + 1", "self._x = value"}
+
+
+def test_the_ends_of_lines_in_a_reply_are_taken_as_such() -> None:
+    crlf = fill(hole("max("), "return min(\r\n            result,\r\n            0,\r\n        )")
+    assert crlf is not None
+    assert crlf.source == SOURCE.replace("max(", "min(")
+    smuggled = fill(hole("item * tax"), "result += item * 2\r    import os")
+    assert smuggled is not None
+    assert smuggled.source == SOURCE.replace("item * tax", "item * 2")
+
+
+def test_a_reply_may_begin_with_an_empty_line() -> None:
+    new = fill(hole("max("), "\n        return min(\n            result,\n            0,\n        )")
+    assert new is not None
+    assert new.source == SOURCE.replace("max(", "min(")
+
+
+SAID = st.text(alphabet="item >=<0-1ax\n\r\t #:()", max_size=20)
+
+
+@given(st.text(max_size=80) | SAID.map("if item {}".format) | SAID.map("if item > 1:{}".format))
 def test_whatever_a_model_writes_the_rest_of_the_file_stays(reply: str) -> None:
     place = hole("item > 0")
     new = fill(place, reply)

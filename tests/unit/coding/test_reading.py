@@ -198,3 +198,22 @@ def test_the_snapshot_follows_no_link_and_waits_for_nothing(tmp_path: Path) -> N
         assert read(path) is None, path
     assert Snapshot(root).exists("link")
     assert not Snapshot(root).exists("none")
+
+
+ONE_LINE = "diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-a\n+b\n"
+RENAMED = "diff --git a/b.py b/c.py\nsimilarity index 100%\nrename from b.py\nrename to c.py\n"
+BINARY = "diff --git a/x.png b/x.png\nindex 1..2 100644\nBinary files a/x.png and b/x.png differ\n"
+
+
+@pytest.mark.parametrize(
+    ("diff", "most", "small"),
+    [
+        (ONE_LINE, 2, True),
+        (ONE_LINE, 1, False),
+        (ONE_LINE + ONE_LINE.replace("a.py", "d.py"), 4, True),
+        (ONE_LINE + RENAMED, 9, False),
+        (ONE_LINE + BINARY, 9, False),
+    ],
+)
+def test_a_diff_is_small_by_its_lines_and_nothing_else(diff: str, most: int, small: bool) -> None:
+    assert diffs.is_small(diff, most) == small

@@ -14,10 +14,10 @@ from swarmd import durable
 from swarmd.agents.factory import Worker
 from swarmd.agents.spec import Types
 from swarmd.bus.spool import AgentSpool
-from swarmd.config import Settings
+from swarmd.config import PolicySettings, Settings
 from swarmd.daemon.context import Context
 from swarmd.daemon.journal import Journal, event
-from swarmd.daemon.orders import Orders
+from swarmd.daemon.orders import DIFF_CHARS, Orders, needs_no_model
 from swarmd.daemon.recover import payload
 from swarmd.daemon.state import State, TaskState
 from swarmd.errors import AgentError
@@ -146,3 +146,31 @@ def test_a_transcript_that_cannot_be_kept_is_no_failure(home: Home) -> None:
     (home.request_folder("r") / "transcripts").write_text("in the way")
     task, _ = heard(home, PROPOSAL | {"calls": [CALL]})
     assert task.status == "verifying"
+
+
+SMALL = "diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-a\n+b\n"
+SCRIPT = SMALL.replace("a.py", "a.js")
+CUT = SMALL + " " * DIFF_CHARS
+
+
+@pytest.mark.parametrize(
+    ("role", "kind", "diff", "settings", "without"),
+    [
+        ("review", "bugfix", SMALL, {}, True),
+        ("git", "bugfix", SMALL, {}, True),
+        ("review", "review", SMALL, {}, False),
+        ("review", "bugfix", SMALL, {"review": "block"}, False),
+        ("git", "bugfix", SMALL, {"review": "block"}, True),
+        ("review", "bugfix", SCRIPT, {}, False),
+        ("git", "bugfix", SCRIPT, {}, True),
+        ("git", "bugfix", SMALL, {"small_diff": 1}, False),
+        ("git", "bugfix", CUT, {}, False),
+        ("git", "bugfix", "", {}, False),
+        ("docs", "docs", SMALL, {}, False),
+    ],
+)
+def test_small_changes_are_reviewed_and_worded_without_a_model(
+    role: str, kind: str, diff: str, settings: dict[str, Any], without: bool
+) -> None:
+    policy = PolicySettings.model_validate(settings)
+    assert needs_no_model(policy, role, kind, diff) == without

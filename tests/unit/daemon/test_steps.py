@@ -13,7 +13,12 @@ from swarmd.messages import Failure, Outcome
 
 
 def office(role: str = "coding", attempts: int | None = None, **settings: Any) -> Any:
-    made = SimpleNamespace(role=role, model=None, limits=SimpleNamespace(attempts=attempts))
+    made = SimpleNamespace(
+        role=role,
+        module=f"swarmd.agents.roles.{role}",
+        model=None,
+        limits=SimpleNamespace(attempts=attempts),
+    )
     return SimpleNamespace(
         settings=Settings.model_validate(settings), types=SimpleNamespace(valid={"coding": made})
     )
@@ -23,10 +28,10 @@ def a_task(
     *history: Outcome, agent_type: str = "coding", crashes: int = 0, files: tuple[str, ...] = ("a.py",)
 ) -> Any:
     packet = SimpleNamespace(agent_type=agent_type, tier="fast", files_owned=files)
-    return SimpleNamespace(packet=packet, history=list(history), earlier=0, crashes=crashes)
+    return SimpleNamespace(packet=packet, history=list(history), earlier=0, crashes=crashes, ended=False)
 
 
-REQUEST: Any = SimpleNamespace(request=SimpleNamespace(tier=None), survey=None)
+REQUEST: Any = SimpleNamespace(request=SimpleNamespace(tier=None), survey=None, plan=None, tasks={})
 
 
 def failed(kind: str = "assertion", **fields: Any) -> Outcome:
@@ -45,16 +50,44 @@ def test_what_comes_next_is_told_in_words() -> None:
     assert then(office(), REQUEST, a_task(), passed.model_copy(update={"diff_files": 0})) == "done"
 
 
-def test_single_statements_come_first_where_a_test_fails() -> None:
+def bugfix(kind: str = "bugfix", *tasks: Any) -> Any:
     survey = SimpleNamespace(base_results=[SimpleNamespace(failures=["one"])])
-    red: Any = SimpleNamespace(request=SimpleNamespace(tier=None), survey=survey)
-    assert described(step_of(office(), red, a_task())) == "fast, attempt 1, single statements (1)"
+    return SimpleNamespace(
+        request=SimpleNamespace(tier=None),
+        survey=survey,
+        plan=SimpleNamespace(kind=kind),
+        tasks={str(number): task for number, task in enumerate(tasks)},
+    )
+
+
+FILLS, SAMPLES = "fast, attempt 1, single statements (1)", "fast, attempt 1, sample 1"
+
+
+def test_single_statements_come_first_where_a_test_fails() -> None:
+    task, red = a_task(), bugfix()
+    assert described(step_of(office(), red, task)) == FILLS
+    red.survey.base_results[0].failures = []
+    assert described(step_of(office(), red, task)) == SAMPLES
+
+
+def test_fills_know_nothing_of_the_request_so_others_ask_for_samples() -> None:
+    assert described(step_of(office(), bugfix("feature"), a_task())) == SAMPLES
+    assert described(step_of(office("docs"), bugfix(), a_task())) == SAMPLES
+    own = office()
+    own.types.valid["coding"].module = "mine.coding"
+    assert described(step_of(own, bugfix(), a_task())) == SAMPLES
     plain = {"qwen2.5-coder-0.5b": {"weights": "w", "fill": "none"}}
-    assert described(step_of(office(models=plain), red, a_task())) == "fast, attempt 1, sample 1"
-    survey.base_results[0].failures = []
-    assert described(step_of(office(), red, a_task())) == "fast, attempt 1, sample 1"
-    survey.base_results[0].failures = ["one"]
-    assert described(step_of(office("docs"), red, a_task())) == "fast, attempt 1, sample 1"
+    assert described(step_of(office(models=plain), bugfix(), a_task())) == SAMPLES
+    again = a_task()
+    again.earlier = 1
+    assert described(step_of(office(), bugfix(), again)) == SAMPLES, "it begins with what failed before"
+
+
+def test_only_the_last_task_that_changes_code_is_filled_in() -> None:
+    first, second = a_task(), a_task()
+    assert described(step_of(office(), bugfix("bugfix", first, second), first)) == SAMPLES
+    first.ended = True
+    assert described(step_of(office(), bugfix("bugfix", first, second), second)) == FILLS
 
 
 def test_repairs_are_told_apart() -> None:

@@ -29,6 +29,8 @@ def test_the_text_on_both_sides_stands_between_the_marks() -> None:
         ("qwen3-coder:30b", "<|fim_prefix|>"),
         ("starcoder2:3b", "<fim_prefix>"),
         ("granite-code:8b", "<fim_prefix>"),
+        ("ibm-granite/granite-8b-code-instruct", "<fim_prefix>"),
+        ("qwen25-coder", "<|fim_prefix|>"),
         ("deepseek-coder:6.7b", "<｜fim▁begin｜>"),
         ("codellama:7b-code", "<PRE> "),
         ("codegemma:2b", "<|fim_prefix|>"),
@@ -38,12 +40,23 @@ def test_a_family_is_known_by_its_name_on_the_server(name: str, first: str) -> N
     assert fill_prompt(gap(), "mine", ModelSettings(name=name))[0].startswith(first)
 
 
-@pytest.mark.parametrize("name", ["llama3.1:8b", "qwen2.5:7b", "mistral", "scripted"])
+@pytest.mark.parametrize(
+    "name",
+    ["llama3.1:8b", "qwen2.5:7b", "codellama:34b", "codellama-7b-python", "codegemma-7b-it", "scripted"],
+)
 def test_other_models_are_not_asked(name: str) -> None:
     with pytest.raises(ModelError, match="not known to fill gaps") as caught:
         fill_prompt(gap(), name, ModelSettings(name=name))
     assert caught.value.code == "E-MODEL-FILL"
     assert f"models.{name}.fill" in str(caught.value.hint)
+
+
+def test_each_name_is_read_by_itself() -> None:
+    assert marks_of("coder", ModelSettings(name="qwen3")) is None
+
+
+def test_no_server_is_given_more_ends_than_it_may_take() -> None:
+    assert len(fill_prompt(gap(stop=["\n", "END"]), "qwen2.5-coder", ModelSettings())[1]) == 4
 
 
 def test_settings_decide_over_names() -> None:
