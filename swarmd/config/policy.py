@@ -117,7 +117,7 @@ class PolicySettings(Section):
     """What a reviewing model's reading may do. advise: what it points at becomes a warning in the
     result. block: it rejects. Models of a few billion parameters often reject what is right, so block
     is for larger ones. What ruff's and bandit's rules find rejects in both."""
-    small_diff: int = Field(default=20, ge=0)
+    small_diff: int = Field(default=60, ge=0)
     """A request that changes at most so many lines of Python is reviewed by the static rules alone; its
     commit message, in any language, is made from the request and the facts. A model would add tokens and
     seconds, and little else. Where review is "block", or the request asks for a review, a model reads it all
