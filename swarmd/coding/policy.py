@@ -6,9 +6,10 @@ the order in which they are asked:
 ====  ================================================  ==============================================
       when                                              then
 ====  ================================================  ==============================================
-1     nothing was tried                                 the first fill or sample, cold, on the start tier.
-                                                        A tier begins with its fills, unless it begins with
-                                                        a repair (9, 13), or it is the last attempt
+1     nothing was tried                                 the first fill, on the first tier from the start tier
+                                                        that fills; else the first sample, cold, on the start
+                                                        tier. A tier begins with its fills, unless it begins
+                                                        with a repair (9, 13), or it is the last attempt
 2     the last sample passed                            stop
 3     no model answered                                 the same sample again, up to three times in all;
                                                         then the next tier
@@ -167,7 +168,8 @@ def next_step(
     fills = {tier: policy.fills.of(tier) if tier in fillers else 0 for tier in TIERS}
     policy = policy.model_copy(update={"fills": TierNumbers(**fills)})
     if not history:
-        return _first(1, start, policy)
+        filling = (tier for tier in TIERS[TIERS.index(start) :] if fills[tier] and policy.max_attempts > 1)
+        return _first(1, next(filling, start), policy)
     known = _History(history, start, policy, slots)
     steps = (rule(known) for rule in _RULES)
     return next((step for step in steps if step is not None), None) or _attempt_is_over(known)

@@ -88,12 +88,13 @@ class PolicySettings(Section):
     samples: TierCounts = TierCounts(fast=2, deep=2, reviewer=1)
     """Most samples in one attempt. The first is drawn by itself; the others too, unless the model answers
     several calls at one time (models.<name>.parallel)."""
-    fills: TierNumbers = TierNumbers(fast=1, deep=4, reviewer=0)
+    fills: TierNumbers = TierNumbers(fast=0, deep=4, reviewer=0)
     """How often a tier, before its first sample, writes single statements anew where a test fails: without
-    being shown what stands there, which small models would copy. It needs a model that fills gaps
-    (models.<name>.fill) and a Python function to suspect. When all suspect statements were tried, they are
-    tried again, at a higher temperature. A tier's fills are an attempt of their own: a tier with one attempt
-    makes no other samples then, unless it is the task's last attempt."""
+    being shown what stands there, which small models would copy. Such a task begins on the first tier that
+    does so: models of 0.5B pass the shown tests with wrong statements too often. It needs a model that fills
+    gaps (models.<name>.fill) and a Python function to suspect. When all suspect statements were tried, they
+    are tried again, at a higher temperature. A tier's fills are an attempt of their own: a tier with one
+    attempt makes no other samples then, unless it is the task's last attempt."""
     fill_width: FillWidths = FillWidths(fast=4, deep=4, reviewer=4)
     """Statements that are filled in each time, the most suspicious first; at most 32."""
     attempts_per_tier: TierCounts = TierCounts(fast=1, deep=2, reviewer=1)

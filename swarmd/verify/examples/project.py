@@ -43,6 +43,10 @@ class Definition:
     doc_line: int
     stub: bool
     """Its body is still to be written."""
+    parameters: tuple[str, ...] = ()
+    """What it can be given, in order, if it is a function that takes no others."""
+    required: frozenset[str] = frozenset()
+    """Those without a default."""
 
     @property
     def short(self) -> str:
@@ -167,9 +171,23 @@ def _definitions(tree: ast.Module, path: str) -> Iterator[Definition]:
         owner, node = queue.pop(0)
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             continue
-        yield Definition(path, owner + node.name, node.lineno, *_doc(node), stub=_is_stub(node))
+        told = _parameters(node)
+        yield Definition(path, owner + node.name, node.lineno, *_doc(node), _is_stub(node), *told)
         if isinstance(node, ast.ClassDef):
             queue += [(f"{owner}{node.name}.", inner) for inner in _statements(node.body)]
+
+
+def _parameters(
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef,
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The names of a function's parameters, and of those without a default; none where others may come."""
+    if isinstance(node, ast.ClassDef) or node.args.vararg or node.args.kwarg:
+        return (), frozenset()
+    plain = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
+    named = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    required = plain[: len(plain) - len(node.args.defaults)]
+    required += [one.arg for one, default in named if default is None]
+    return (*plain, *(one.arg for one in node.args.kwonlyargs)), frozenset(required)
 
 
 def _doc(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from swarmd.messages import Request
 from swarmd.verify.discover import Tree
 from swarmd.verify.examples.asked import Asked
+from swarmd.verify.examples.described import WORD, described
 from swarmd.verify.examples.model import MAX_EXAMPLES, Example, Origin, Step
 from swarmd.verify.examples.pairs import is_suspicious, pairs
 from swarmd.verify.examples.project import Definition, Project
@@ -86,7 +87,7 @@ def _documented(asked: Asked, project: Project) -> Iterator[Definition]:
     for path in dict.fromkeys([*known, *project.mentioning(asked.words)]):
         for one in project.definitions(path):
             wanted = path in known or one.short in asked.words or asked.is_about(one)
-            if wanted and "(" in one.doc and count < MAX_DOCSTRINGS:
+            if wanted and ("(" in one.doc or WORD in one.doc) and count < MAX_DOCSTRINGS:
                 count += 1
                 yield one
 
@@ -107,7 +108,8 @@ def _read(source: _Source) -> Iterator[_Found]:
         for number in range(first - 1, min(last - 1, len(left))):
             left[number] = ""
     rest = re.sub(r"(?m)^([ \t]*)>>>", r"\1   ", "\n".join(left))
-    for pair in pairs(rest):
+    told = described(rest, source.definition) if source.definition is not None else ()
+    for pair in (*pairs(rest), *told):
         yield _Found(pair.line, (pair.step,), in_request and pair.doubtful)
 
 

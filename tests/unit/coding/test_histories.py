@@ -269,9 +269,16 @@ def test_a_history_with_statements_to_fill_is_followed_by(name: str) -> None:  #
         assert (step.width, step.temperature) == (4, 0.0)
 
 
+def test_a_task_begins_where_statements_are_filled_in() -> None:
+    assert tell(next_step([], "fast", PolicySettings(), fillers=TIERS)) == "deep 1.1 fill"
+    assert tell(next_step([], "reviewer", PolicySettings(), fillers=TIERS)) == "reviewer 1.1 sample"
+    assert tell(next_step([], "fast", PolicySettings())) == "fast 1.1 sample"
+
+
 def test_only_tiers_whose_models_can_fill_do() -> None:
     policy = PolicySettings.model_validate({"fills": {"fast": 2, "deep": 2, "reviewer": 2}})
-    assert tell(next_step([], "fast", policy, fillers=["deep"])) == "fast 1.1 sample"
+    assert tell(next_step([], "fast", policy, fillers=["deep"])) == "deep 1.1 fill"
+    assert tell(next_step([], "fast", policy, fillers=[])) == "fast 1.1 sample"
     history = read("fast 1.1 assertion, fast 1.2 assertion")
     assert tell(next_step(history, "fast", policy, fillers=["deep"])) == "deep 2.1 fill"
 
@@ -289,6 +296,8 @@ def test_a_tiers_samples_are_counted_apart_from_its_fills() -> None:
 
 def test_the_last_attempt_is_never_one_of_fills() -> None:
     policy = PolicySettings(max_attempts=2)
+    done = ", ".join(f"deep 1.{sample} assertion way=fill" for sample in (1, 2, 3, 4))
+    assert tell(next_step(read(done), "fast", policy, fillers=TIERS)) == "deep 2.1 sample"
     assert tell(next_step(read(FILLED), "fast", policy, fillers=TIERS)) == "deep 2.1 sample"
     assert tell(next_step([], "fast", PolicySettings(max_attempts=1), fillers=TIERS)) == "fast 1.1 sample"
 

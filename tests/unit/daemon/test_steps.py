@@ -60,7 +60,7 @@ def bugfix(kind: str = "bugfix", *tasks: Any) -> Any:
     )
 
 
-FILLS, SAMPLES = "fast, attempt 1, single statements (1)", "fast, attempt 1, sample 1"
+FILLS, SAMPLES = "deep, attempt 1, single statements (1)", "fast, attempt 1, sample 1"
 
 
 def test_single_statements_come_first_where_a_test_fails() -> None:
@@ -76,7 +76,7 @@ def test_fills_know_nothing_of_the_request_so_others_ask_for_samples() -> None:
     own = office()
     own.types.valid["coding"].module = "mine.coding"
     assert described(step_of(own, bugfix(), a_task())) == SAMPLES
-    plain = {"qwen2.5-coder-0.5b": {"weights": "w", "fill": "none"}}
+    plain = {"qwen2.5-coder-1.5b": {"weights": "w", "fill": "none"}}
     assert described(step_of(office(models=plain), bugfix(), a_task())) == SAMPLES
     again = a_task()
     again.earlier = 1

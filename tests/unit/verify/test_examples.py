@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from swarmd.messages import Request
 from swarmd.verify.discover import Tree
 from swarmd.verify.examples import sources
+from swarmd.verify.examples.described import described
 from swarmd.verify.examples.model import MAX_EXAMPLES, Example
 from swarmd.verify.examples.pairs import pairs
-from swarmd.verify.examples.project import module_name
+from swarmd.verify.examples.project import Project, module_name
 from swarmd.verify.examples.sessions import imports_in, sessions
 from swarmd.verify.examples.sources import collect
 from swarmd.verify.examples.syntax import constant, statement
@@ -547,3 +548,66 @@ def test_a_failing_example_is_evidence_that_does_not_hide_failing_tests(tmp_path
     assert found == [test, shown]
     (item,) = evidence.collect([shown], survey, Snapshot(tmp_path))
     assert item.frames == (("a.py", 4),)
+
+
+# inputs and outputs without a call
+
+
+def told(folder: Path, doc: str, head: str = "def f(a, k=1):") -> list[tuple[str, str]]:
+    (folder / "a.py").write_text(f'{head}\n    """Does it.\n\n{doc}\n    """\n    return 1\n')
+    definition = Project(Tree(folder, frozenset({"a.py"}))).definitions("a.py")[-1]
+    return [(one.step.source, one.step.expected) for one in described(definition.doc, definition)]
+
+
+@pytest.mark.parametrize(
+    ("doc", "call", "expected"),
+    [
+        ("    Input: a = [1, 2], k = 3\n    Output: 4 # sum", "f(a=[1, 2], k=3)", "4"),
+        ("    Example 1:\n        Input: [4, 2, 3]\n        Output: [2, 1]", "f([4, 2, 3])", "[2, 1]"),
+        ("    Input: [4], 2\n    Output: 'x'.", "f([4], 2)", "'x'"),
+        ("    - input: (1, 2) -> output: None", "f((1, 2))", "None"),
+        ("    Inputs: -3, Expected output: 1.5", "f(-3)", "1.5"),
+        ("    Example: Input = 3\n    Output = 9 (three squared)", "f(3)", "9"),
+    ],
+)
+def test_inputs_and_outputs_are_calls_of_the_function(
+    tmp_path: Path, doc: str, call: str, expected: str
+) -> None:
+    assert told(tmp_path, doc) == [(call, expected)]
+
+
+@pytest.mark.parametrize(
+    "doc",
+    [
+        "    Input: the list\n    Output: its sum",
+        "    Input: [1]\n    Something else.\n    Output: 3",
+        "    Input: 1, 2, 3\n    Output: 4",
+        "    Input: b = 3\n    Output: 4",
+        "    Input: k = 3\n    Output: 4",
+        "    Input: f(3)\n    Output: 4",
+        "    Input: __import__('os')\n    Output: 4",
+        "    Input: 3\n    Output: 4 or 5",
+        "    Input: 3",
+        "    Input: **{'a': 3}\n    Output: 4",
+    ],
+)
+def test_what_the_function_cannot_be_given_is_none(tmp_path: Path, doc: str) -> None:
+    assert told(tmp_path, doc) == []
+
+
+def test_methods_and_functions_that_take_anything_have_none(tmp_path: Path) -> None:
+    pair = "    Input: 3\n    Output: 4"
+    assert told(tmp_path, pair, "def f(*a):") == []
+    assert told(tmp_path, pair, "def f():") == []
+    assert told(tmp_path, pair, "async def f(a, *, k=2):") == [("f(3)", "4")]
+    assert told(tmp_path, pair, "def f(a, *, k):") == []
+    in_class = pair.replace("    ", "        ", 1).replace("\n    ", "\n        ")
+    assert told(tmp_path, in_class, "class C:\n  def f(a):") == []
+
+
+def test_they_become_examples_of_the_docstring(tmp_path: Path) -> None:
+    doc = '"""Adds.\n\n    Input: arr = [1, 2], k = 1\n    Output: 1\n    """'
+    files = {"a.py": f"def add(arr, k):\n    {doc}\n    return 0\n"}
+    found, _ = read(tmp_path, "Fix add in a.py", files)
+    assert [one.steps[0].source for one in found] == ["add(arr=[1, 2], k=1)"]
+    assert (found[0].symbol, found[0].about, found[0].line) == ("add", True, 4)
