@@ -17,6 +17,10 @@ the order in which they are asked:
                                                         over (12 to 14); samples, if there was nothing to
                                                         fill; if it conflicts, see 9. The sizes, classes and
                                                         repeats of fills mean nothing (4 to 8, 10, 11)
+3b    it passed, but only examples speak for it         another answer, of the next tier if it was the fast
+                                                        one's, to compare it with; when there were as many
+                                                        tries as policy.opinions since, or nothing else is
+                                                        left, the largest model's first one is taken
 4     the failure's class says so (policy.on_failure)   stop, or the next tier
 5     a failed patch was larger than escalate_files     the deep tier, in a new attempt
       or escalate_lines, on the fast tier
@@ -64,7 +68,7 @@ UNCLEAR = frozenset({"timeout", "limits", "missing", "forged"})
 """Classes of failures that do not tell what is wrong with the code."""
 
 _WARM, _WARMER = 0.7, 0.8
-_AS_WRITTEN = frozenset({"conflict", "lint", "refused"})
+_AS_WRITTEN = frozenset({"conflict", "lint", "refused", "unconfirmed"})
 """Classes of failures that another text of the same program, or another tip, may not have."""
 _CONFLICTS = 2
 """Attempts that a tier has at least, when what it made does not fit on top of the other tasks."""
@@ -172,7 +176,11 @@ def next_step(
         return _first(1, next(filling, start), policy)
     known = _History(history, start, policy, slots)
     steps = (rule(known) for rule in _RULES)
-    return next((step for step in steps if step is not None), None) or _attempt_is_over(known)
+    step = next((step for step in steps if step is not None), None) or _attempt_is_over(known)
+    ends = isinstance(step, Stop) and not known.last.ok
+    if ends and _since_unconfirmed(history) and not _is_settled(history):
+        return _settle(known)
+    return step
 
 
 # --- the rules, by their numbers above ---------------------------------------------------------------
@@ -205,6 +213,38 @@ def _filled(known: _History) -> Try | Stop | None:  # 3a
     if done < known.policy.fills.of(last.tier):
         return _fill(last.attempt, last.sample + 1, last.tier, known.policy, done + 1)
     return _attempt_is_over(known)
+
+
+def _unconfirmed(known: _History) -> Try | Stop | None:  # 3b
+    answers = _since_unconfirmed(known.outcomes)
+    if not answers or _is_settled(known.outcomes):
+        return None
+    last = known.last
+    if len(answers) >= known.policy.opinions:
+        return _settle(known)
+    if known.kind != "unconfirmed":
+        return None
+    if last.tier == "fast":
+        return _go_up(known, "a second opinion is asked for")
+    nth = 1 + sum(one.width for one in known.tier)
+    return Try(last.attempt, last.sample + 1, last.tier, temperature(nth), nth=nth)
+
+
+def _settle(known: _History) -> Try:
+    """No two answers agree: the first of the largest model is taken."""
+    last = known.last
+    answers = [one for one in known.outcomes if _kind(one) == "unconfirmed"]
+    best = max(answers, key=lambda one: TIERS.index(one.tier))
+    shown = _place(best)
+    return Try(
+        last.attempt,
+        last.sample + last.width,
+        best.tier,
+        temperature(1),
+        "settle",
+        repairs=shown,
+        why="no two answers agree",
+    )
 
 
 def _as_the_class_says(known: _History) -> Try | Stop | None:  # 4
@@ -272,6 +312,7 @@ _RULES: tuple[Callable[[_History], Try | Stop | None], ...] = (
     _passed,
     _no_model,
     _filled,
+    _unconfirmed,
     _as_the_class_says,
     _too_large,
     _types_persist,
@@ -315,6 +356,16 @@ def _kind(outcome: Outcome) -> str | None:
     return outcome.failure.kind if outcome.failure else None
 
 
+def _since_unconfirmed(history: Sequence[Outcome]) -> list[Outcome]:
+    """The first answer that passed without being confirmed, and all tries after it."""
+    first = next((place for place, one in enumerate(history) if _kind(one) == "unconfirmed"), len(history))
+    return [one for one in history[first:] if _kind(one) != "model"]
+
+
+def _is_settled(history: Sequence[Outcome]) -> bool:
+    return any(one.way == "settle" for one in history)
+
+
 def _unanswered(history: Sequence[Outcome]) -> int:
     """How often in a row, up to now, the last sample found no model."""
     last, count = history[-1], 0
@@ -351,7 +402,8 @@ def _repairs_made(known: _History) -> int:
 
 def _best(outcomes: Sequence[Outcome]) -> Outcome | None:
     """The failed sample that came nearest: judged at all, then with the fewest red tests, then the last."""
-    failed = [outcome for outcome in outcomes if outcome.failure and _kind(outcome) != "model"]
+    others = ("model", "unconfirmed")
+    failed = [outcome for outcome in outcomes if outcome.failure and _kind(outcome) not in others]
     judged = [outcome for outcome in failed if _kind(outcome) not in _NEVER_JUDGED]
     counted = [outcome for outcome in judged if outcome.red]
     return min(reversed(counted), key=lambda outcome: outcome.red) if counted else _last_of(judged or failed)

@@ -101,6 +101,10 @@ class PolicySettings(Section):
     """A tier whose attempts have all failed at their gates hands the task to the next one."""
     max_attempts: int = Field(default=5, ge=1)
     """Over all tiers; then the task is aborted."""
+    opinions: int = Field(default=3, ge=1, le=5)
+    """Most answers for new code that only examples speak for. Another one is asked for, of the next tier, and
+    both are called with other inputs of the kind that the examples show: the first two that do the same are
+    right, as far as can be seen. 1: what passes the examples is taken."""
     repairs: TierNumbers = TierNumbers(fast=0, deep=1, reviewer=1)
     """Most repairs within one attempt. Models of up to 1B do not gain by them: where it is 0, a second
     attempt on the tier is not shown what failed in the first one either."""

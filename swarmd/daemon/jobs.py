@@ -66,6 +66,7 @@ class Jobs:
             role=self._role(task),
             order_id=task.order_id if task else None,
             proposal=self._proposal_path(request, task),
+            settles=task is not None and task.way == "settle",
             message=message,
             trailers=trailers or {},
         )

@@ -14,6 +14,7 @@ __all__ = ["described", "judged_before", "step_of", "then"]
 
 _HOW = {
     "fill": "",
+    "settle": ", to take it though no other agrees",
     "sample": "",
     "repair": ", to repair the patch",
     "reask": ", told what was wrong",

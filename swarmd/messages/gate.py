@@ -22,6 +22,7 @@ FailureClass = Literal[
     "types",  # the type checker finds something new
     "lint",  # the linter finds something new
     "assertion",  # a test fails
+    "unconfirmed",  # it passes, but so may a wrong one: another answer is asked for, to be compared with it
     "missing",  # tests that ran on the base did not run
     "forged",  # the planted failing test did not fail, or the report was tampered with
     "timeout",

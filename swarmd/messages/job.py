@@ -92,6 +92,8 @@ class Job(Message):
     order_id: str | None = None
     proposal: str | None = None
     """Absolute path of the proposal to judge or to integrate."""
+    settles: bool = False
+    """What passes its gates is taken, without a second opinion."""
     message: str = ""
     """The commit message, for ``deliver``."""
     trailers: dict[str, str] = Field(default_factory=dict)

@@ -16,10 +16,11 @@ from swarmd.messages.transcript import CallRecord
 __all__ = ["Lease", "Order", "Outcome", "Packet", "PacketStatus", "Plan", "Proposal", "Tier", "Way"]
 
 Tier = Literal["fast", "deep", "reviewer"]
-Way = Literal["fill", "sample", "reask", "repair", "shrink"]
+Way = Literal["fill", "sample", "reask", "repair", "shrink", "settle"]
 """fill: for single statements, each anew without being shown what stands there now. sample: plainly. reask:
 after a reply that could not be used, told why. repair: shown a patch and why it failed. shrink: for less
-than before, told why."""
+than before, told why. settle: not at all: an answer that passed is proposed once more, to be taken though no
+other agrees with it."""
 PacketStatus = Literal[
     "pending", "ready", "running", "verifying", "succeeded", "failed", "skipped", "cancelled"
 ]

@@ -33,7 +33,7 @@ MAX_RECORD = 32 * 1024 * 1024
 ORDER_TRAILER = "Swarm-Order"
 """Names, in an integrated commit's message, the order whose proposal it is."""
 TASK_TRAILER = "Swarm-Task"
-PURPOSES = ("gates", "base", "mutant")
+PURPOSES = ("gates", "base", "mutant", "opinions")
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,10 @@ class Bench:
         """A file's text in ``commit``; None when it is not there."""
         data = self.repo.read(commit, path)
         return None if data is None else data.decode("utf-8", "surrogateescape")
+
+    def has_commit(self, commit: str) -> bool:
+        """Whether ``commit`` is in the request's repository."""
+        return self.repo.git.attempt("cat-file", "-e", f"{commit}^{{commit}}").code == 0
 
     def changed(self, old: str, new: str) -> Changed:
         """The files that differ between two commits, with both texts."""

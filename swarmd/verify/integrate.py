@@ -55,7 +55,7 @@ def _judged_on_tip(bench: Bench, proposal: Proposal) -> JudgeRecord:
     record = load_judged(bench)
     if record is None or not record.verdict.ok:
         record = judge_best(bench, proposal, tip)
-    elif record.tip == tip and _exists(bench, record.commit):
+    elif record.tip == tip and bench.has_commit(record.commit):
         return record
     else:
         chosen = record.verdict.chosen
@@ -69,10 +69,6 @@ def _judged_on_tip(bench: Bench, proposal: Proposal) -> JudgeRecord:
 def _only(proposal: Proposal, chosen: int) -> Proposal:
     """``proposal`` with that one of its patches alone."""
     return proposal.model_copy(update={"patch": proposal.patches[chosen], "others": [], "ranked": False})
-
-
-def _exists(bench: Bench, commit: str) -> bool:
-    return bench.repo.git.attempt("cat-file", "-e", f"{commit}^{{commit}}").code == 0
 
 
 def _move(bench: Bench, record: JudgeRecord) -> bool:

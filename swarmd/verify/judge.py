@@ -13,6 +13,7 @@ from swarmd.verify.demand import code_to_come, example_targets, kind_of, targets
 from swarmd.verify.digest import failure
 from swarmd.verify.draft import Draft, RefusedError, draft_patch, land_tests
 from swarmd.verify.gating import run_gates, verdict_of
+from swarmd.verify.opinions import confirm, settle
 from swarmd.verify.records import JudgeRecord, held_tests, save_judged
 from swarmd.verify.review import judge_review
 from swarmd.verify.roles import role_of
@@ -36,6 +37,9 @@ def judge(bench: Bench) -> JobReport:
         verdict = Verdict(order_id=bench.order_id, ok=False, failure=why)
     else:
         record = judge_best(bench, proposal, bench.repo.tip())
+        if record.verdict.ok and not record.verdict.held and not coding_to_come(bench):
+            record = settle(bench, record) if bench.job.settles else confirm(bench, record)
+            bench.clear()
         save_judged(bench, record)
         verdict = record.verdict
     return JobReport(

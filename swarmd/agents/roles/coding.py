@@ -23,6 +23,7 @@ from swarmd.workspace.patch import FileChange, make
 
 __all__ = ["run"]
 
+SETTLED = "Takes an answer that passed its gates."
 REPEATED = "The reply is code that failed before."
 SAME_PROGRAM = "The reply changes comments, spacing or names only: the tests cannot tell it from before."
 
@@ -33,6 +34,8 @@ def run(ctx: RoleContext) -> Proposal:
     try:
         if ctx.order.way == "fill":
             return filling.run(ctx)
+        if ctx.order.way == "settle":
+            return ctx.propose(kind="patch", patch=ctx.order.previous_patch or "", summary=SETTLED)
         targets, failures = _find_targets(ctx)
         if ctx.order.width > 1 and len(targets) == 1:
             versions = [[change] for change in _edit_often(ctx, targets[0], failures)]

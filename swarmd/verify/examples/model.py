@@ -20,9 +20,10 @@ class Step(Message):
     """One statement of an example: data, until a sandbox runs it."""
 
     source: str
-    expects: Literal["nothing", "value", "output", "raises"]
+    expects: Literal["nothing", "value", "output", "raises", "told"]
     """value: ``expected`` is a constant. output: it is what a doctest session shows. raises: it is an
-    exception's class, or its class and message."""
+    exception's class, or its class and message. told: nothing is expected; the statement always fails, and
+    its failure says what came."""
     expected: str = ""
 
 

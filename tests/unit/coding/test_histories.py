@@ -192,7 +192,9 @@ def tell(step: object) -> str:
     if not isinstance(step, Try):
         return f"stop: {step.reason}"  # type: ignore[attr-defined]
     shown = f" {step.repairs[0]}.{step.repairs[1]}" if step.repairs else ""
-    assert (step.feedback is None) == (step.way in ("sample", "fill")), "what is told why is told so"
+    assert (step.feedback is None) == (step.way in ("sample", "fill", "settle")), (
+        "what is told why is told so"
+    )
     return f"{step.tier} {step.attempt}.{step.sample} {step.way}{shown}"
 
 
@@ -273,6 +275,56 @@ def test_a_task_begins_where_statements_are_filled_in() -> None:
     assert tell(next_step([], "fast", PolicySettings(), fillers=TIERS)) == "deep 1.1 fill"
     assert tell(next_step([], "reviewer", PolicySettings(), fillers=TIERS)) == "reviewer 1.1 sample"
     assert tell(next_step([], "fast", PolicySettings())) == "fast 1.1 sample"
+
+
+UNSURE = "fast 1.1 unconfirmed"
+
+OPINIONS = {
+    "another answer is asked for, of a larger model": (UNSURE, "deep 2.1 sample"),
+    "two agree": (f"{UNSURE}, deep 2.1 ok", "stop: it passed its gates"),
+    "two differ, so a third is asked": (f"{UNSURE}, deep 2.1 unconfirmed", "deep 2.2 sample"),
+    "the third agrees with one": (
+        f"{UNSURE}, deep 2.1 unconfirmed, deep 2.2 ok",
+        "stop: it passed its gates",
+    ),
+    "all differ: the larger model's first is taken": (
+        f"{UNSURE}, deep 2.1 unconfirmed, deep 2.2 unconfirmed",
+        "deep 2.3 settle 2.1",
+    ),
+    "one that failed was a try, too": (
+        f"{UNSURE}, deep 2.1 assertion, deep 2.2 unconfirmed",
+        "deep 2.3 settle 2.2",
+    ),
+    "no other passed": (f"{UNSURE}, deep 2.1 assertion, deep 2.2 assertion", "fast 2.3 settle 1.1"),
+    "an outage is no try": (
+        f"{UNSURE}, deep 2.1 model, deep 2.1 model, deep 2.1 unconfirmed",
+        "deep 2.2 sample",
+    ),
+    "the end comes first": (
+        "reviewer 1.1 unconfirmed, reviewer 1.2 model, reviewer 1.2 model, reviewer 1.2 model",
+        "reviewer 1.3 settle 1.1",
+    ),
+    "it is taken": (
+        f"{UNSURE}, deep 2.1 assertion, deep 2.2 assertion, fast 2.3 ok way=settle",
+        "stop: it passed its gates",
+    ),
+    "and if it cannot be, not again": (
+        "reviewer 1.1 unconfirmed, reviewer 1.2 assertion, reviewer 1.3 assertion,"
+        " reviewer 1.4 assertion way=settle, reviewer 2.1 assertion",
+        "stop: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPINIONS)
+def test_a_history_of_answers_that_only_examples_speak_for_is_followed_by(name: str) -> None:  # 3b
+    history, expected = OPINIONS[name]
+    step = tell(next_step(read(history), history.split()[0], PolicySettings(opinions=3)))  # type: ignore[arg-type]
+    assert step.startswith(expected) if expected.startswith("stop") else step == expected
+
+
+def test_what_was_not_confirmed_did_not_fail() -> None:
+    assert failed_programs(read(f"{UNSURE} program=a, deep 2.1 assertion program=b")) == ["b"]
 
 
 def test_only_tiers_whose_models_can_fill_do() -> None:
