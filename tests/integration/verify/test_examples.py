@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from swarmd.config import PolicySettings
 from swarmd.sandbox import Sandbox
 
 from .conftest import Lab, packet
@@ -162,6 +163,7 @@ def test_a_function_that_is_asked_for_may_come_in_any_file(lab: Build) -> None:
         {"prices.py": PRICES},
         user_request="Add a function `double` so that double(2) == 4 and double('a') == 'aa'.",
     )
+    shop.settings = shop.settings.model_copy(update={"policy": PolicySettings(opinions=1)})
     assert shop.prepare().gates[-1].gate == "examples"
     assert shop.judge({"new.py": "def double(x):\n    return x * 2\n"}).ok
     verdict = shop.judge({"new.py": "def double(x):\n    return x + 2\n"})

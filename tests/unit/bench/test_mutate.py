@@ -46,7 +46,7 @@ def differences(old: ast.AST, new: ast.AST) -> int:
     return count
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(st.sampled_from(sorted(SOURCES)), st.integers())
 def test_each_differs_in_one_place_and_is_made_again(name: str, seed: int) -> None:
     source = SOURCES[name]
