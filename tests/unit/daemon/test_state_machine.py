@@ -24,7 +24,7 @@ from swarmd.messages import PRIORITIES, Priority
 from tests.unit.daemon.machine.crew import DIED
 from tests.unit.daemon.machine.world import World
 
-EXAMPLES = int(os.environ.get("SWARMD_MACHINE_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("SWARMD_MACHINE_EXAMPLES", "45"))
 STEPS = int(os.environ.get("SWARMD_MACHINE_STEPS", "40"))
 
 some = st.integers(0, 7)
