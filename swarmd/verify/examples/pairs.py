@@ -34,7 +34,7 @@ _VERB = (
     r"(?:returns?|gives?|yields?|equals?|evaluates?\s+to|produces?|outputs?|prints?|results?\s+in|becomes?"
     r"|is(?:\s+equal\s+to)?)"
 )
-_SIGN = r"(?:={2,3}|=>|-{1,2}>|→|⇒|➞|⟶|↦|⟹|=(?!=))"
+_SIGN = r"(?:={1,3}>|={2,3}|-{1,2}>|→|⇒|➞|⟶|↦|⟹|=(?!=))"
 _ON_NEXT_LINE = (
     r"\n\s*(?:[-*]\s+)?(?:\*\*)?(?:expected\s+)?(?:output|result|returns?|expected)(?:\*\*)?\s*[:=]"
     r"(?:\*\*)?\s*(?:->|=>)?"
