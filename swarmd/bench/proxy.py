@@ -111,9 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
         if kept is None:
             self._ask(request, key, meter, begun)
             return
-        self._replay(kept)
-        span = begun, time.time()
+        span = begun, time.time()  # counted first: whoever has the reply may look at the meter
         meter.add(Call(span, kept.seconds, kept.prompt_tokens, kept.completion_tokens, cached=True))
+        self._replay(kept)
 
     def _request(self) -> dict[str, Any] | None:
         """The request; None when there is none, and that has been said."""
