@@ -52,13 +52,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from types import MappingProxyType
 
+from swarmd.coding import history as facts
+from swarmd.coding.history import History
 from swarmd.config import PolicySettings, Reaction, TierNumbers
 from swarmd.messages import Failure, Outcome, Tier, Way
 
-__all__ = ["MODEL_TRIES", "TIERS", "UNCLEAR", "Stop", "Try", "failed_programs", "next_step", "temperature"]
+__all__ = ["MODEL_TRIES", "TIERS", "UNCLEAR", "Stop", "Try", "next_step", "temperature"]
 
 TIERS: tuple[Tier, ...] = ("fast", "deep", "reviewer")
 """From the cheapest to the last."""
@@ -68,11 +69,8 @@ UNCLEAR = frozenset({"timeout", "limits", "missing", "forged"})
 """Classes of failures that do not tell what is wrong with the code."""
 
 _WARM, _WARMER = 0.7, 0.8
-_AS_WRITTEN = frozenset({"conflict", "lint", "refused", "unconfirmed"})
-"""Classes of failures that another text of the same program, or another tip, may not have."""
 _CONFLICTS = 2
 """Attempts that a tier has at least, when what it made does not fit on top of the other tasks."""
-_NEVER_JUDGED = frozenset({"format", "nothing", "repeated", "gaps", "model"})
 _WAYS: dict[Reaction, Way] = {"repair": "repair", "reask": "reask", "shrink": "shrink"}
 
 
@@ -107,55 +105,9 @@ class Stop:
     """For people."""
 
 
-@dataclass(frozen=True)
-class _History:
-    """All samples of a task, oldest first; at least one."""
-
-    outcomes: Sequence[Outcome]
-    start: Tier
-    policy: PolicySettings
-    slots: Mapping[Tier, int]
-
-    @cached_property
-    def last(self) -> Outcome:
-        return self.outcomes[-1]
-
-    @cached_property
-    def kind(self) -> str | None:
-        return _kind(self.last)
-
-    @cached_property
-    def attempt(self) -> list[Outcome]:
-        """The samples of the last attempt, fills aside."""
-        return [one for one in self.outcomes if one.attempt == self.last.attempt and one.way != "fill"]
-
-    @cached_property
-    def tier(self) -> list[Outcome]:
-        """The samples of the last tier, fills aside."""
-        return [one for one in self.outcomes if one.tier == self.last.tier and one.way != "fill"]
-
-    @cached_property
-    def fills(self) -> list[Outcome]:
-        """The last outcome of each fill of the last tier."""
-        fills = (one for one in self.outcomes if one.tier == self.last.tier and one.way == "fill")
-        return list({_place(one): one for one in fills}.values())
-
-    @property
-    def reaction(self) -> Reaction:
-        """What the class of the last failure asks for."""
-        return self.policy.on_failure.to(self.last.failure.kind) if self.last.failure else "sample"
-
-
 def temperature(nth: int) -> float:
     """How warm sample number ``nth`` (from 1) of a tier is drawn."""
     return 0.0 if nth <= 1 else min(_WARM + 0.05 * (nth - 2), _WARMER)
-
-
-def failed_programs(history: Sequence[Outcome]) -> list[str]:
-    """``canonical`` of the patches that would fail again, however they are written."""
-    failed = [outcome for outcome in history if outcome.failure and _kind(outcome) not in _AS_WRITTEN]
-    programs = (one for outcome in failed for one in (outcome.canonical, *outcome.others))
-    return list(dict.fromkeys(one for one in programs if one))
 
 
 def next_step(
@@ -174,11 +126,11 @@ def next_step(
     if not history:
         filling = (tier for tier in TIERS[TIERS.index(start) :] if fills[tier] and policy.max_attempts > 1)
         return _first(1, next(filling, start), policy)
-    known = _History(history, start, policy, slots)
+    known = History(history, start, policy, slots)
     steps = (rule(known) for rule in _RULES)
     step = next((step for step in steps if step is not None), None) or _attempt_is_over(known)
     ends = isinstance(step, Stop) and not known.last.ok
-    if ends and _since_unconfirmed(history) and not _is_settled(history):
+    if ends and facts.since_unconfirmed(history) and not facts.is_settled(history):
         return _settle(known)
     return step
 
@@ -186,21 +138,21 @@ def next_step(
 # --- the rules, by their numbers above ---------------------------------------------------------------
 
 
-def _passed(known: _History) -> Stop | None:  # 2
+def _passed(known: History) -> Stop | None:  # 2
     return Stop("it passed its gates") if known.last.ok else None
 
 
-def _no_model(known: _History) -> Try | Stop | None:  # 3
+def _no_model(known: History) -> Try | Stop | None:  # 3
     if known.kind != "model":
         return None
-    tries = _unanswered(known.outcomes)
+    tries = facts.unanswered(known.outcomes)
     if tries < MODEL_TRIES:
         before, fillers = known.outcomes[:-tries], TIERS  # those that may not fill have no fills any more
         return next_step(before, known.start, known.policy, known.slots, fillers=fillers)
     return _go_up(known, "no model answered")
 
 
-def _filled(known: _History) -> Try | Stop | None:  # 3a
+def _filled(known: History) -> Try | Stop | None:  # 3a
     last = known.last
     if last.way != "fill":
         return None
@@ -215,9 +167,9 @@ def _filled(known: _History) -> Try | Stop | None:  # 3a
     return _attempt_is_over(known)
 
 
-def _unconfirmed(known: _History) -> Try | Stop | None:  # 3b
-    answers = _since_unconfirmed(known.outcomes)
-    if not answers or _is_settled(known.outcomes):
+def _unconfirmed(known: History) -> Try | Stop | None:  # 3b
+    answers = facts.since_unconfirmed(known.outcomes)
+    if not answers or facts.is_settled(known.outcomes):
         return None
     last = known.last
     if len(answers) >= known.policy.opinions:
@@ -230,12 +182,12 @@ def _unconfirmed(known: _History) -> Try | Stop | None:  # 3b
     return Try(last.attempt, last.sample + 1, last.tier, temperature(nth), nth=nth)
 
 
-def _settle(known: _History) -> Try:
+def _settle(known: History) -> Try:
     """No two answers agree: the first of the largest model is taken."""
     last = known.last
-    answers = [one for one in known.outcomes if _kind(one) == "unconfirmed"]
+    answers = [one for one in known.outcomes if facts.kind(one) == "unconfirmed"]
     best = max(answers, key=lambda one: TIERS.index(one.tier))
-    shown = _place(best)
+    shown = facts.place(best)
     return Try(
         last.attempt,
         last.sample + last.width,
@@ -247,13 +199,13 @@ def _settle(known: _History) -> Try:
     )
 
 
-def _as_the_class_says(known: _History) -> Try | Stop | None:  # 4
+def _as_the_class_says(known: History) -> Try | Stop | None:  # 4
     if known.reaction == "stop":
-        return Stop(f"a failure of the class {known.kind} ends the task; {_last_words(known)}")
+        return Stop(f"a failure of the class {known.kind} ends the task; {facts.last_words(known)}")
     return _go_up(known, f"a failure of the class {known.kind}") if known.reaction == "escalate" else None
 
 
-def _too_large(known: _History) -> Try | Stop | None:  # 5, 6
+def _too_large(known: History) -> Try | Stop | None:  # 5, 6
     last, policy = known.last, known.policy
     most = {"fast": policy.escalate_lines, "deep": policy.reviewer_lines}.get(last.tier)
     if most is None or (last.diff_files <= policy.escalate_files and last.diff_lines <= most):
@@ -261,23 +213,23 @@ def _too_large(known: _History) -> Try | Stop | None:  # 5, 6
     return _go_up(known, f"the patch changes {last.diff_lines} lines in {last.diff_files} files")
 
 
-def _types_persist(known: _History) -> Try | Stop | None:  # 7
+def _types_persist(known: History) -> Try | Stop | None:  # 7
     count = known.policy.escalate_types
-    if known.last.tier == TIERS[-1] or _in_a_row(known.tier, {"types"}) < count:
+    if known.last.tier == TIERS[-1] or facts.in_a_row(known.tier, {"types"}) < count:
         return None
     return _go_up(known, f"type errors persist in {count} samples")
 
 
-def _stays_unclear(known: _History) -> Try | Stop | None:  # 8
+def _stays_unclear(known: History) -> Try | Stop | None:  # 8
     count = known.policy.escalate_unclear
-    if known.last.tier != "deep" or _in_a_row(known.tier, UNCLEAR) < count:
+    if known.last.tier != "deep" or facts.in_a_row(known.tier, UNCLEAR) < count:
         return None
     return _go_up(known, f"{count} failures do not tell what is wrong")
 
 
-def _conflicts(known: _History) -> Try | Stop | None:  # 9
+def _conflicts(known: History) -> Try | Stop | None:  # 9
     last, before = known.last, known.outcomes[-2] if len(known.outcomes) > 1 else None
-    passed_alone = before is not None and before.ok and _place(before) == _place(last)
+    passed_alone = before is not None and before.ok and facts.place(before) == facts.place(last)
     if known.kind != "conflict" and not passed_alone:
         return None
     here, attempts = (
@@ -291,24 +243,24 @@ def _conflicts(known: _History) -> Try | Stop | None:  # 9
     return _repair(step.attempt, step.tier, last, step.why, nth=step.nth)
 
 
-def _goes_on(known: _History) -> Try | None:  # 10, 11
+def _goes_on(known: History) -> Try | None:  # 10, 11
     last = known.last
     filled = sum(one.attempt == last.attempt for one in known.fills)
     sample, most = last.sample + last.width, filled + known.policy.samples.of(last.tier)
-    if _repeats(known.attempt) or sample > most:
+    if facts.repeats(known.attempt) or sample > most:
         return None
     reaction = known.reaction
-    if reaction == "repair" and _repairs_made(known) >= known.policy.repairs.of(last.tier):
+    if reaction == "repair" and facts.repairs_made(known) >= known.policy.repairs.of(last.tier):
         reaction = "sample"
     way = _WAYS.get(reaction)
     if way is None:
         width = max(1, min(known.slots.get(last.tier, 1), most - sample + 1))
         return replace(_sample(known, last.attempt, sample), width=width)
-    shown, nth = _place(last) if way == "repair" else None, 1 + sum(o.width for o in known.tier)
+    shown, nth = facts.place(last) if way == "repair" else None, 1 + sum(o.width for o in known.tier)
     return Try(last.attempt, sample, last.tier, temperature(nth), way, last.failure, shown, nth=nth)
 
 
-_RULES: tuple[Callable[[_History], Try | Stop | None], ...] = (
+_RULES: tuple[Callable[[History], Try | Stop | None], ...] = (
     _passed,
     _no_model,
     _filled,
@@ -322,104 +274,42 @@ _RULES: tuple[Callable[[_History], Try | Stop | None], ...] = (
 )
 
 
-def _attempt_is_over(known: _History) -> Try | Stop:  # 12, 13
+def _attempt_is_over(known: History) -> Try | Stop:  # 12, 13
     attempts_here = {one.attempt for one in (*known.tier, *known.fills)}
     if len(attempts_here) < known.policy.attempts_per_tier.of(known.last.tier):
         return _new_attempt(known, known.last.tier)
     gates = {one.failure.gate for one in known.tier or known.fills if one.failure} - {None}
-    return _go_up(known, f"{', '.join(sorted(map(str, gates)) or ['it'])} failed in {_samples(known)}")
+    return _go_up(
+        known, f"{', '.join(sorted(map(str, gates)) or ['it'])} failed in {facts.samples_told(known)}"
+    )
 
 
-def _go_up(known: _History, why: str) -> Try | Stop:
+def _go_up(known: History, why: str) -> Try | Stop:
     """A fresh attempt on the next tier: what a smaller model got wrong is no lesson for a larger one."""
     tier = known.last.tier
     if tier == TIERS[-1]:
-        return Stop(f"every tier up to {tier} failed; {_last_words(known)}")
+        return Stop(f"every tier up to {tier} failed; {facts.last_words(known)}")
     return _new_attempt(known, TIERS[TIERS.index(tier) + 1], why)
 
 
-def _new_attempt(known: _History, tier: Tier, why: str = "") -> Try | Stop:
+def _new_attempt(known: History, tier: Tier, why: str = "") -> Try | Stop:
     attempt = known.last.attempt + 1
     if attempt > known.policy.max_attempts:
-        return Stop(f"all {known.policy.max_attempts} attempts failed; {_last_words(known)}")
+        return Stop(f"all {known.policy.max_attempts} attempts failed; {facts.last_words(known)}")
     if tier == "reviewer" and known.last.tier == "deep":
-        best = _best(known.tier)
+        best = facts.best(known.tier)
         if best is not None and 0 < best.red <= known.policy.minimal_repair:
             return _repair(attempt, tier, best, f"{why}; a minimal repair may be enough", nth=1)
     return _sample(known, attempt, 1, tier, why)
 
 
-# --- what the rules look at --------------------------------------------------------------------------
-
-
-def _kind(outcome: Outcome) -> str | None:
-    return outcome.failure.kind if outcome.failure else None
-
-
-def _since_unconfirmed(history: Sequence[Outcome]) -> list[Outcome]:
-    """The first answer that passed without being confirmed, and all tries after it."""
-    first = next((place for place, one in enumerate(history) if _kind(one) == "unconfirmed"), len(history))
-    return [one for one in history[first:] if _kind(one) != "model"]
-
-
-def _is_settled(history: Sequence[Outcome]) -> bool:
-    return any(one.way == "settle" for one in history)
-
-
-def _unanswered(history: Sequence[Outcome]) -> int:
-    """How often in a row, up to now, the last sample found no model."""
-    last, count = history[-1], 0
-    for outcome in reversed(history):
-        same = (outcome.attempt, outcome.sample, outcome.tier) == (last.attempt, last.sample, last.tier)
-        if not same or _kind(outcome) != "model":
-            break
-        count += 1
-    return count
-
-
-def _in_a_row(outcomes: Sequence[Outcome], kinds: set[str] | frozenset[str]) -> int:
-    """How many at the end of ``outcomes`` failed with one of ``kinds``."""
-    others = (index for index, outcome in enumerate(reversed(outcomes)) if _kind(outcome) not in kinds)
-    return next(others, len(outcomes))
-
-
-def _repeats(attempt: Sequence[Outcome]) -> bool:
-    """True when the last sample of ``attempt`` is a patch, or failed in a way, that was there before."""
-    *before, last = attempt
-    patches = {outcome.patch_sha256 for outcome in before} - {None}
-    signatures = {outcome.failure.signature for outcome in before if outcome.failure}
-    again = last.failure is not None and last.failure.signature in signatures
-    same = last.patch_sha256 in patches or last.canonical in failed_programs(before)
-    return same or again or _kind(last) == "repeated"
-
-
-def _repairs_made(known: _History) -> int:
-    """How many samples of this attempt were repairs: each follows a failure that asks for one."""
-    *before, _ = known.attempt
-    asked = [o for o in before if o.failure and known.policy.on_failure.to(o.failure.kind) == "repair"]
-    return min(len(asked), known.policy.repairs.of(known.last.tier))
-
-
-def _best(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """The failed sample that came nearest: judged at all, then with the fewest red tests, then the last."""
-    others = ("model", "unconfirmed")
-    failed = [outcome for outcome in outcomes if outcome.failure and _kind(outcome) not in others]
-    judged = [outcome for outcome in failed if _kind(outcome) not in _NEVER_JUDGED]
-    counted = [outcome for outcome in judged if outcome.red]
-    return min(reversed(counted), key=lambda outcome: outcome.red) if counted else _last_of(judged or failed)
-
-
-def _last_of(outcomes: Sequence[Outcome]) -> Outcome | None:
-    return outcomes[-1] if outcomes else None
-
-
-def _sample(known: _History, attempt: int, sample: int, tier: Tier | None = None, why: str = "") -> Try:
+def _sample(known: History, attempt: int, sample: int, tier: Tier | None = None, why: str = "") -> Try:
     """A plain sample; at the head of an attempt it is shown the best of what failed on its tier, if the
     tier repairs at all."""
     tier = tier or known.last.tier
     earlier = [one for one in known.outcomes if one.tier == tier and one.way != "fill"]
     nth = 1 + sum(outcome.width for outcome in earlier)
-    best = _best(earlier) if sample == 1 and known.policy.repairs.of(tier) else None
+    best = facts.best(earlier) if sample == 1 and known.policy.repairs.of(tier) else None
     if best is not None:
         return _repair(attempt, tier, best, why, nth)
     if not any(one.tier == tier for one in known.outcomes):
@@ -442,25 +332,5 @@ def _fill(attempt: int, sample: int, tier: Tier, policy: PolicySettings, nth: in
 
 def _repair(attempt: int, tier: Tier, best: Outcome, why: str, nth: int) -> Try:
     """The head of an attempt that begins with ``best``."""
-    shown = _place(best)
+    shown = facts.place(best)
     return Try(attempt, 1, tier, temperature(1), "repair", best.failure, shown, why, nth=nth)
-
-
-def _samples(known: _History) -> str:
-    if not known.tier:
-        return f"the statements that were filled in on {known.last.tier}"
-    count = sum(outcome.width for outcome in known.tier)
-    return f"{count} sample{'s' if count > 1 else ''} on {known.last.tier}"
-
-
-def _place(outcome: Outcome) -> tuple[int, int]:
-    return outcome.attempt, outcome.sample
-
-
-def _last_words(known: _History) -> str:
-    failure = known.last.failure
-    if failure is None:
-        return "the last one gave no reason"
-    where = f" in {failure.gate}" if failure.gate else ""
-    first_line = next((line.strip() for line in failure.digest.splitlines() if line.strip()), "")
-    return f"the last failure: {failure.kind}{where}: {first_line[:200]}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from swarmd.agents.spec import AgentType
-from swarmd.coding.policy import TIERS, Stop, Try, failed_programs, next_step
+from swarmd.coding.history import failed_programs
+from swarmd.coding.policy import TIERS, Stop, Try, next_step
 from swarmd.config import PolicySettings, Settings, TierNumbers
 from swarmd.daemon.context import Context
 from swarmd.daemon.state import RequestState, TaskState

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import pytest
 
-from swarmd.coding.policy import TIERS, Try, failed_programs, next_step
+from swarmd.coding.history import failed_programs
+from swarmd.coding.policy import TIERS, Try, next_step
 from swarmd.config import PolicySettings
 from swarmd.messages import Failure, Outcome
 
