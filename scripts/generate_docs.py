@@ -62,6 +62,8 @@ MESSAGE_GROUPS = {
         "Verdict",
         "GateSpec",
         "Survey",
+        "Example",
+        "Step",
         "Job",
         "JobReport",
         "ChatCall",

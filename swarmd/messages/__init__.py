@@ -6,6 +6,7 @@ Names are snake_case, moments UTC RFC 3339 strings, money integer micro-USD, unk
 from swarmd.messages._base import SHORT_ID, Message, dump, load
 from swarmd.messages.calibration import Calibration, EditForm, FormScore, FormTrial, ModelIdentity
 from swarmd.messages.call import ChatCall, ChatMessage, ChatReply, Usage
+from swarmd.messages.example import Example, Step
 from swarmd.messages.gate import Failure, GateCounts, GateResult, GateSpec, TestFailure, Verdict
 from swarmd.messages.job import DISK_FULL, Job, JobReport, Spectrum, Survey, Suspect
 from swarmd.messages.packet import (
@@ -48,6 +49,7 @@ __all__ = [
     "DeadLetter",
     "EditForm",
     "ErrorInfo",
+    "Example",
     "Failure",
     "FormScore",
     "FormTrial",
@@ -70,6 +72,7 @@ __all__ = [
     "Request",
     "Result",
     "Spectrum",
+    "Step",
     "Survey",
     "Suspect",
     "TaskResult",

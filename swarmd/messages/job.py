@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from swarmd.messages._base import Message
+from swarmd.messages.example import Example
 from swarmd.messages.gate import GateResult, GateSpec, Verdict
 from swarmd.messages.packet import Packet
 from swarmd.messages.request import AcceptedRequest
@@ -72,6 +73,8 @@ class Survey(Message):
     base_failed: list[str] = Field(default_factory=list)
     protected: list[str] = Field(default_factory=list)
     """Files that are judged as they are in the base commit."""
+    examples: list[Example] = Field(default_factory=list)
+    """Those that fail on the base commit and that the request is about."""
     spectrum: Spectrum | None = None
     """Where the defect may be, by what its failing tests run; None: nothing was looked at."""
     warnings: list[str] = Field(default_factory=list)

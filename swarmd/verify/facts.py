@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 from swarmd import durable
 from swarmd.errors import SwarmdError
 from swarmd.messages import Message, dump, load
-from swarmd.verify.examples.model import Example
+from swarmd.messages.example import Example
 
 __all__ = ["BaseFacts", "ExampleFacts", "GateFacts", "TestFacts", "load_facts", "save_facts"]
 

@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from swarmd import durable
 from swarmd.errors import SandboxError
 from swarmd.messages import GateResult, load
+from swarmd.messages.example import Example
 from swarmd.messages.gate import GateCounts
 from swarmd.verify.bench import Bench
 from swarmd.verify.demand import example_targets, kind_of, targets
 from swarmd.verify.digest import failure
 from swarmd.verify.evidence import clean
-from swarmd.verify.examples.model import Example
 from swarmd.verify.examples.probes import probes
 from swarmd.verify.examples.run import run_examples
 from swarmd.verify.records import MAX_RECORD, JudgeRecord

@@ -17,7 +17,7 @@ from swarmd.verify.demand import kind_of
 from swarmd.verify.discover import Found, Tree, discover
 from swarmd.verify.examples.prepare import Chosen, choose
 from swarmd.verify.examples.sources import collect
-from swarmd.verify.facts import BaseFacts, TestFacts, save_facts
+from swarmd.verify.facts import BaseFacts, ExampleFacts, TestFacts, save_facts
 from swarmd.verify.gates import GateRun, Gates
 from swarmd.verify.localise import localise
 from swarmd.verify.mapping import map_project
@@ -131,10 +131,12 @@ def _with_examples(survey: Survey, chosen: Chosen, doubts: list[str]) -> Survey:
         first = [n for n, spec in enumerate(gates) if spec.runner in ("pytest", "unittest", "command")]
         gates.insert(min(first, default=len(gates)), chosen.spec)
         results.append(chosen.result)
+    facts = chosen.facts or ExampleFacts()
     return survey.model_copy(
         update={
             "gates": gates,
             "base_results": results,
+            "examples": [one for one in facts.examples if one.example_id in facts.targets],
             "warnings": [*survey.warnings, *doubts],
             "not_verified": [*survey.not_verified, *chosen.not_verified],
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from swarmd.agents.roles.context import RoleContext
-from swarmd.coding import diffs, symbols
+from swarmd.coding import diffs, exampletests, symbols
 from swarmd.coding.context import Part, compose, fence
 from swarmd.coding.diffs import changed_paths, changed_symbols
 from swarmd.coding.edits import Edit, read_edit
@@ -46,12 +46,24 @@ def _write(ctx: RoleContext) -> FileChange:
     if not path.endswith(".py"):
         return _write_other(ctx, source, path)
     subject = _subject(ctx, source)
+    told = _as_examples_say(ctx, subject)
+    if told is not None:
+        return FileChange(path, None, told)
     pruned = _pruned(ctx, subject)
     if pruned is not None:
         return FileChange(path, None, pruned)
     messages = compose(ctx.system, _parts(ctx, subject), ctx.order.context_tokens, ctx.count).messages
     reply = ctx.chat(messages, purpose="tests")
     return FileChange(path, None, assemble(reply.text, subject, _style(ctx)))
+
+
+def _as_examples_say(ctx: RoleContext, subject: Subject) -> str | None:
+    """The examples that the request is about, as tests: before any that a model makes up, unless somebody
+    asked for tests."""
+    order = ctx.order
+    if (order.attempt, order.sample) != (1, 1) or "test" in order.user_request.lower():
+        return None
+    return exampletests.write(ctx.survey.examples, subject, _style(ctx))
 
 
 def _pruned(ctx: RoleContext, subject: Subject) -> str | None:

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from swarmd.verify.examples.model import Step
+from swarmd.messages.example import Step
 from swarmd.verify.examples.pairs import Pair
 from swarmd.verify.examples.project import Definition
 from swarmd.verify.examples.scan import take_constant

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from swarmd.verify.examples.model import Step
+from swarmd.messages.example import Step
 from swarmd.verify.examples.scan import take_call, take_constant
 from swarmd.verify.examples.syntax import constant, normalised, statement
 

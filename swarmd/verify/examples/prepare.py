@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from swarmd.messages import GateResult, GateSpec
+from swarmd.messages.example import Example
 from swarmd.verify.compare import base_facts
 from swarmd.verify.discover import Tree
-from swarmd.verify.examples.model import Example
 from swarmd.verify.examples.project import Project
 from swarmd.verify.examples.run import SECONDS_EACH, example_failure, run_examples
 from swarmd.verify.facts import ExampleFacts

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from swarmd.verify.examples.model import Example, Step
+from swarmd.messages.example import Example, Step
 
 __all__ = ["MAX_PROBES", "probes"]
 

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from swarmd.messages.example import Step
 from swarmd.verify.examples.asked import Asked
-from swarmd.verify.examples.model import Step
 from swarmd.verify.examples.project import Project
 from swarmd.verify.examples.syntax import assigned_names, calls, free_names, statement
 

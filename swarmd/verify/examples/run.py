@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from swarmd.messages import TestFailure
+from swarmd.messages.example import Example
 from swarmd.verify.compare import Demand, Judgement, judge_tests
 from swarmd.verify.context import GateContext
 from swarmd.verify.digest import test_failure
 from swarmd.verify.discover import Tree
-from swarmd.verify.examples.model import Example
 from swarmd.verify.examples.project import Definition, Project
 from swarmd.verify.facts import ExampleFacts
 from swarmd.verify.runners.report import TestRecord

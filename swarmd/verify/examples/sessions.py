@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from swarmd.verify.examples.model import Step
+from swarmd.messages.example import Step
 from swarmd.verify.examples.syntax import assigned_names, constant, free_names, statement
 
 __all__ = ["Session", "imports_in", "sessions"]

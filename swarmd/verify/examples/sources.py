@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from swarmd.messages import Request
+from swarmd.messages.example import MAX_EXAMPLES, Example, Origin, Step
 from swarmd.verify.discover import Tree
 from swarmd.verify.examples.asked import Asked
 from swarmd.verify.examples.described import WORD, described
-from swarmd.verify.examples.model import MAX_EXAMPLES, Example, Origin, Step
 from swarmd.verify.examples.pairs import is_suspicious, pairs
 from swarmd.verify.examples.project import Definition, Project
 from swarmd.verify.examples.resolve import Resolver, Uses

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmd.messages import Request
+from swarmd.messages.example import MAX_EXAMPLES, Example
 from swarmd.verify.discover import Tree
 from swarmd.verify.examples import sources
 from swarmd.verify.examples.described import described
-from swarmd.verify.examples.model import MAX_EXAMPLES, Example
 from swarmd.verify.examples.pairs import pairs
 from swarmd.verify.examples.project import Project, module_name
 from swarmd.verify.examples.sessions import imports_in, sessions

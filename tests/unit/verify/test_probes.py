@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from swarmd.verify.examples.model import Example, Step
+from swarmd.messages.example import Example, Step
 from swarmd.verify.examples.probes import MAX_PROBES, probes
 
 

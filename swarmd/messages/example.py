@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from swarmd.messages import Message
+from swarmd.messages._base import Message
 
 __all__ = ["MAX_EXAMPLES", "Example", "Origin", "Step"]
 
