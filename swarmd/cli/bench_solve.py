@@ -212,7 +212,7 @@ def _runner(context: Context, options: Mapping[str, Any], listed: list[str] | No
     fast = options["fast"] or (model if listed is not None else context.settings.tiers.fast)
     tiers = {"fast": _chosen(fast, listed), "deep": model, "reviewer": model}
     known = {name: contexts[name] for name in tiers.values() if name in contexts}
-    return Swarm(tiers, known, overrides(options["settings"]))
+    return Swarm(tiers, known, overrides(options["settings"]), continues=listed is None)
 
 
 def _chosen(asked: str | None, listed: list[str] | None) -> str:

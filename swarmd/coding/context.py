@@ -65,22 +65,24 @@ class Prompt:
     """Names of the parts that are not whole."""
 
 
-def compose(system: str, parts: Sequence[Part], budget: int, count: Count | None = None) -> Prompt:
+def compose(
+    system: str, parts: Sequence[Part], budget: int, count: Count | None = None, *, begun: str = ""
+) -> Prompt:
     """The prompt of ``system`` and ``parts``, of at most ``budget`` tokens: by ``count``, the engine's own
-    tokenizer, where that can tell and the estimate leaves it open.
+    tokenizer, where that can tell and the estimate leaves it open. ``begun``: how the reply begins.
 
     Raises FormatError when it does not fit even when all that may go is gone.
     """
     reduced: dict[str, None] = {}
     current = list(parts)
     for step in _steps(parts):
-        prompt = _measured(_prompt(system, current, tuple(reduced)), budget, count)
+        prompt = _measured(_prompt(system, current, tuple(reduced), begun), budget, count)
         if prompt.tokens <= budget:
             return prompt
         index, text = step
         current[index] = replace(current[index], text=text)
         reduced[current[index].name] = None
-    prompt = _measured(_prompt(system, current, tuple(reduced)), budget, count)
+    prompt = _measured(_prompt(system, current, tuple(reduced), begun), budget, count)
     if prompt.tokens <= budget:
         return prompt
     largest = max(current, key=lambda part: len(part.text))
@@ -106,11 +108,13 @@ def _steps(parts: Sequence[Part]) -> Iterator[tuple[int, str]]:
                 yield from ((index, text) for text in part.smaller)
 
 
-def _prompt(system: str, parts: Sequence[Part], reduced: tuple[str, ...]) -> Prompt:
+def _prompt(system: str, parts: Sequence[Part], reduced: tuple[str, ...], begun: str) -> Prompt:
     user = "\n\n".join(part.text.strip("\n") for part in parts if part.text.strip())
     messages = [ChatMessage(role="user", content=user)]
     if system.strip():
         messages.insert(0, ChatMessage(role="system", content=system.strip()))
+    if begun:
+        messages.append(ChatMessage(role="assistant", content=begun))
     return Prompt(messages, estimate_messages(messages), reduced)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from swarmd.coding import draft, imports, symbols
 from swarmd.coding.draft import Draft
 from swarmd.coding.failure import FormatError, NothingError, RefusedError
+from swarmd.coding.missing import with_missing_imports
 from swarmd.coding.readings import Code, read_code
 from swarmd.coding.splice import is_stub, leaves_out, piece, same_code
 from swarmd.coding.symbols import Definition, Symbol
@@ -99,7 +100,7 @@ def merge(source: str, code: str, scope: Scope, *, cut: bool = False) -> str:
         raise NothingError("The reply is the same code as before: it changes nothing.")
     used = imports.used_names(file.nodes)
     wanted = [item for item in imports.collect(reply.body) if item.binds in used]
-    merged = imports.add(file.result(), wanted)
+    merged = with_missing_imports(imports.add(file.result(), wanted), file.nodes)
     symbols.parse(merged)
     return merged
 

@@ -19,6 +19,7 @@ _RESULT = r"(\s*->\s*[\w.]+(?:\[[^\]\n]*\])?(?:\s*\|\s*[\w.]+)*)?"
 __all__ = [
     "excerpt",
     "excerpt_of",
+    "failing_parts",
     "feedback_parts",
     "neighbour_parts",
     "new_heads",
@@ -28,7 +29,6 @@ __all__ = [
     "request_part",
     "segments",
     "task_parts",
-    "test_parts",
 ]
 
 
@@ -96,8 +96,9 @@ def project_parts(project_map: Sequence[str], told: str) -> list[Part]:
     return found
 
 
-def test_parts(evidence: Sequence[Evidence]) -> list[Part]:
-    """The first failing test and its output."""
+def failing_parts(evidence: Sequence[Evidence], unwritten: str | None) -> list[Part]:
+    """The first failing test and its output. ``unwritten``: the head of a function without a body, whose
+    failures say nothing but that, and whose docstring's examples need not be said twice."""
     if not evidence:
         return []
     first = evidence[0]
@@ -107,6 +108,8 @@ def test_parts(evidence: Sequence[Evidence]) -> list[Part]:
         short = f"This test fails and must pass:\n{fence(shorten(first.code, 500), 'python')}"
         parts.append(Part("test", code, (short, ""), rank=4))
     message = first.failure.message.strip()
+    if unwritten is not None and (first.code or _is_said_in(message, unwritten)):
+        return parts
     if message:
         said = [shorten(message, 900), shorten(message, 300)]
         if first.values:
@@ -114,6 +117,12 @@ def test_parts(evidence: Sequence[Evidence]) -> list[Part]:
         long, *shorter = (f"Its output:\n{fence(text)}" for text in said)
         parts.append(Part("output", long, (*shorter, ""), rank=2))
     return parts
+
+
+def _is_said_in(message: str, head: str) -> bool:
+    """Whether the failing example of ``message`` stands in ``head``."""
+    first = next((line.strip() for line in message.split("\n") if line.startswith("    ")), "")
+    return bool(first) and first in head
 
 
 def feedback_parts(feedback: Failure | None, previous_patch: str | None) -> list[Part]:

@@ -14,6 +14,7 @@ from swarmd.coding.edits import Edit, Form
 from swarmd.coding.evidence import Evidence
 from swarmd.coding.merge import Scope
 from swarmd.coding.outline import outline
+from swarmd.coding.splice import is_stub
 from swarmd.coding.target import Target
 from swarmd.messages import Failure, Tier, Way
 from swarmd.workspace.tags import language_of
@@ -37,8 +38,10 @@ EXCERPT_CHARS = 1.2
 
 Framing = Literal["direct", "anew", "explain"]
 """direct: only the code is asked for. anew: the model sees the head and docstring of what it is to write,
-not the code, so that it cannot copy it. explain: a comment on what is wrong is asked for first; it stands
-above the definition, so that it does not come into the file. (Asked for a sentence before the block, the
+not the code, so that it cannot copy it; where it goes on with a reply that was begun, they are its
+beginning. explain: a comment on what is wrong is asked for first; it stands
+above the definition, so that it does not come into the file; of what has no body yet, comments on its steps,
+which may stay. (Asked for a sentence before the block, the
 smallest models write the sentence and forget the block.)"""
 
 _LANGUAGES = {".py": "python", ".pyi": "python", ".md": "markdown", ".mdx": "markdown", ".js": "javascript"}
@@ -66,6 +69,8 @@ class Task:
     """What the project asks of its code, in a few lines."""
     forms: tuple[Form, ...] = ()
     """Edit formats, the one that the model handles best first; empty: it is not known."""
+    continues: bool = False
+    """The model goes on with a reply that was begun for it."""
 
     def symbols_for(self, sample: int) -> tuple[str, ...]:
         """What sample number ``sample`` rewrites: only the first of it when less is asked for."""
@@ -84,6 +89,8 @@ class Brief:
 
     prompt: Prompt
     edit: Edit
+    begun: str = ""
+    """How the reply begins: the model goes on with it."""
 
 
 def framing(task: Task, sample: int) -> Framing:
@@ -93,6 +100,9 @@ def framing(task: Task, sample: int) -> Framing:
     models copy it. The last tier is often the same model as the one before, so it is asked in another way.
     What is told what was wrong with the last reply is asked directly: that is new enough.
     """
+    if _is_to_be_written(task, sample):  # there is no code that could be shown
+        afresh = task.asked == "sample" and (sample > 2 or task.tier == "reviewer")
+        return "explain" if afresh else "anew"
     if task.asked in ("reask", "shrink"):
         return "direct"
     if len(task.target.choices) == 1 and can_hide_bodies(task, sample):
@@ -107,7 +117,8 @@ def ways(task: Task, sample: int) -> list[Framing]:
     """How sample number ``sample`` is asked, and then how else, when the answer is the code as it was:
     without showing it, and for a reason."""
     chosen = [framing(task, sample)]
-    if can_hide_bodies(task, sample) and "anew" not in chosen:
+    hidden = can_hide_bodies(task, sample) or _is_to_be_written(task, sample)
+    if hidden and "anew" not in chosen:
         chosen.append("anew")
     if task.target.source is not None and forms.is_python(task.target.path) and "explain" not in chosen:
         chosen.append("explain")
@@ -131,23 +142,28 @@ def build(
     """
     way = way or framing(task, sample)
     target, wanted = task.target, task.symbols_for(sample)
+    unwritten = _is_to_be_written(task, sample)
+    hides = way == "anew" or unwritten
     # What is not shown can neither be searched for nor copied: it can only be written anew by name.
-    form = forms.choose(("symbol",) if way == "anew" else task.forms, target, wanted, reply)
+    form = forms.choose(("symbol",) if hides else task.forms, target, wanted, reply)
     replaces = frozenset(wanted) if wanted or target.adds else None
     scope = Scope(replaces if form == "symbol" else None, frozenset(target.adds), task.words)
-    code = _heads_part(target, wanted) if way == "anew" else _code_part(task, wanted, form, budget)
+    heads = _heads(target, wanted) if hides else ""
+    begun = _begun(task, sample, heads, way) if hides else ""
+    code = _heads_part(target, heads, begun) if hides else _code_part(task, wanted, form, budget)
     chosen = [
         *parts.task_parts(task.action, task.user_request),
         code,
         *parts.neighbour_parts(target, wanted, code),
         *parts.project_parts(task.project_map, task.conventions),
         *parts.other_parts(task.others),
-        *parts.test_parts(task.evidence),
+        *parts.failing_parts(task.evidence, heads if unwritten else None),
         *parts.feedback_parts(task.feedback, task.previous_patch),
         *parts.page_parts(task.skill, task.pattern),
-        Part("instruction", _instruction(task, wanted, form, way)),
+        Part("instruction", _instruction(task, wanted, form, way, unwritten=unwritten)),
     ]
-    return Brief(compose(system, chosen, budget, count), Edit(target.path, target.source, form, scope))
+    prompt = compose(system, chosen, budget, count, begun=begun)
+    return Brief(prompt, Edit(target.path, target.source, form, scope), begun)
 
 
 def _language(path: str) -> str:
@@ -192,13 +208,23 @@ def _code_part(task: Task, wanted: Sequence[str], form: Form, budget: int) -> Pa
 
 def can_hide_bodies(task: Task, sample: int) -> bool:
     """True when what is to be rewritten is small, and a failing test says what it must do."""
-    target = task.target
-    wanted = task.symbols_for(sample)
+    known = _only_function(task, sample)
+    return known is not None and known.end - known.start < MAX_REWRITTEN_LINES and bool(task.evidence)
+
+
+def _is_to_be_written(task: Task, sample: int) -> bool:
+    """Whether the target is a function without a body, whose docstring says what it does."""
+    known = _only_function(task, sample)
+    return known is not None and is_stub(known.node) and _is_described(task, sample)
+
+
+def _only_function(task: Task, sample: int) -> symbols.Symbol | None:
+    """The function that is to be rewritten, if it is one."""
+    target, wanted = task.target, task.symbols_for(sample)
     if len(wanted) != 1 or target.source is None or not forms.is_python(target.path):
-        return False
+        return None
     known = [symbol for symbol in symbols.read(target.source.replace("\r\n", "\n")) if symbol.name in wanted]
-    small = all(symbol.end - symbol.start < MAX_REWRITTEN_LINES for symbol in known)
-    return small and bool(task.evidence) and all(symbol.kind in ("function", "method") for symbol in known)
+    return known[0] if len(known) == 1 and known[0].kind in ("function", "method") else None
 
 
 def _is_described(task: Task, sample: int) -> bool:
@@ -209,10 +235,28 @@ def _is_described(task: Task, sample: int) -> bool:
     return bool(docs) and all(len(doc.split()) >= DESCRIBED_WORDS for doc in docs)
 
 
-def _heads_part(target: Target, wanted: Sequence[str]) -> Part:
+def _heads(target: Target, wanted: Sequence[str]) -> str:
     source = (target.source or "").replace("\r\n", "\n")
-    heads = "\n".join(_head(source, symbol) for symbol in symbols.read(source) if symbol.name in wanted)
-    return Part("file", f"To be written for {target.path}:\n{fence(heads, 'python')}")
+    return "\n".join(_head(source, symbol) for symbol in symbols.read(source) if symbol.name in wanted)
+
+
+def _begun(task: Task, sample: int, heads: str, way: Framing) -> str:
+    """The reply as far as it is known beforehand: a block with the function up to its first own statement, or
+    to a comment before that."""
+    known = _only_function(task, sample)
+    body: list[ast.stmt] = getattr(known.node, "body", []) if known else []
+    if not task.continues or not body or "```" in heads:
+        return ""
+    line = (task.target.source or "").replace("\r\n", "\n").split("\n")[body[0].lineno - 1]
+    indent = line[: body[0].col_offset]
+    comment = f"{indent}#" if way == "explain" else ""
+    return "" if indent.strip() else f"```python\n{heads}\n{comment}"
+
+
+def _heads_part(target: Target, heads: str, begun: str) -> Part:
+    """``heads``, unless the reply has ``begun`` with them."""
+    shown = "" if begun else f"\n{fence(heads, 'python')}"
+    return Part("file", f"To be written for {target.path}{':' if shown else '.'}{shown}")
 
 
 def _head(source: str, symbol: symbols.Symbol) -> str:
@@ -225,7 +269,7 @@ def _head(source: str, symbol: symbols.Symbol) -> str:
     return "\n".join([*owner, *lines[symbol.start - 1 : end]])
 
 
-def _instruction(task: Task, wanted: Sequence[str], form: Form, way: Framing) -> str:
+def _instruction(task: Task, wanted: Sequence[str], form: Form, way: Framing, *, unwritten: bool) -> str:
     """The last line: what to answer. It stands last because small models heed the end most."""
     target = task.target
     if form != "symbol":
@@ -235,6 +279,8 @@ def _instruction(task: Task, wanted: Sequence[str], form: Form, way: Framing) ->
         heads = parts.new_heads(target.adds, task.words)
         what = " and ".join(heads.get(name, _spoken(name)) for name in target.adds)
         return f"Write {what} in one ```python block, with the imports needed, and nothing else."
+    if way == "explain" and unwritten:
+        return f"Write the complete {what} in one ```python block, with a comment before each step of it."
     if way == "anew":
         return f"Write the complete {what} in one ```python block, and nothing else."
     what = what or "each function that must change"

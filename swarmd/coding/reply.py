@@ -15,7 +15,16 @@ from swarmd.coding import symbols
 from swarmd.coding.failure import SyntaxFailedError
 from swarmd.coding.splice import indent_of
 
-__all__ = ["Block", "Replacement", "bare_code", "blocks", "is_for", "replacements", "strip_thinking"]
+__all__ = [
+    "Block",
+    "Replacement",
+    "bare_code",
+    "blocks",
+    "continued",
+    "is_for",
+    "replacements",
+    "strip_thinking",
+]
 
 _FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^`\n]*)$")
 _LANGUAGE = re.compile(r"^[A-Za-z0-9_+#-]+")
@@ -65,6 +74,15 @@ class Replacement:
     search: str
     replace: str
     closed: bool = True
+
+
+def continued(begun: str, reply: str) -> str:
+    """The whole reply to a prompt that ended with ``begun``, the head of a function in a block: ``reply``
+    goes on with its body, unless the server let the model begin anew."""
+    first = next((line for line in strip_thinking(reply).split("\n") if line.strip()), "")
+    anew = _FENCE.match(first.strip()) or (first[:1].strip() and _CODE_START.match(first))
+    has_block = any(_FENCE.match(line) and line.strip("`~ \t") for line in reply.split("\n"))
+    return reply if anew or (has_block and first[:1].strip()) else begun + reply.lstrip("\n")
 
 
 def strip_thinking(reply: str) -> str:

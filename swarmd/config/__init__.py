@@ -131,6 +131,11 @@ class ModelSettings(Section):
     fill: Literal["auto", "none", "qwen", "starcoder", "deepseek", "codellama", "codegemma"] = "auto"
     """How the model is asked to fill a gap in code: the marks that its makers trained it with. auto: by the
     model's name. none: it never is."""
+    continues: bool | None = None
+    """Whether the server goes on with a reply that was begun for it, as llama.cpp's does: the last message is
+    then the assistant's. What is known beforehand need not be written, and the reply cannot be of another
+    function. Default: not of provider "openai", because some such servers refuse it. One that begins anew
+    instead is understood, too."""
     first_token_s: float = Field(default=600.0, gt=0)
     """A call that has not produced anything by then is ended. Long prompts on a CPU take minutes."""
     between_tokens_s: float = Field(default=60.0, gt=0)

@@ -7,11 +7,12 @@ import hashlib
 from pathlib import Path
 
 from swarmd.agents.factory import Worker
+from swarmd.agents.spec import AgentType
 from swarmd.bus.channel import ChannelClosedError
 from swarmd.bus.spool import AgentSpool
 from swarmd.coding.diffs import changed_paths, is_small
 from swarmd.coding.policy import Stop, Try
-from swarmd.config import PolicySettings
+from swarmd.config import PolicySettings, Settings
 from swarmd.council import warrants
 from swarmd.daemon import task_events, transcripts
 from swarmd.daemon.context import Context
@@ -21,7 +22,7 @@ from swarmd.daemon.state import RequestState, TaskState
 from swarmd.daemon.steps import judged_before, step_of, then
 from swarmd.errors import AgentError, SwarmdError, WorkspaceError
 from swarmd.knowledge.patterns import choose
-from swarmd.messages import Failure, Order, Outcome, Proposal, dump, load
+from swarmd.messages import Failure, Order, Outcome, Proposal, Tier, dump, load
 from swarmd.models.privacy import tighter
 
 __all__ = ["Orders", "needs_no_model"]
@@ -118,6 +119,7 @@ class Orders:
             width=step.width,
             way=step.way,
             forms=await self._formats.of(agent_type, step.tier),
+            continues=_continues(self._context.settings, agent_type, step.tier),
             previous_patch=self._patch_of(request_id, task, step),
             judged=judged_before(task),
             pattern=pattern,
@@ -330,6 +332,14 @@ def _earlier_failure(task: TaskState) -> Failure | None:
     """The last failure from before the request was opened again: the first new sample is shown it."""
     before = task.history[: task.earlier] if len(task.history) == task.earlier else []
     return next((outcome.failure for outcome in reversed(before) if outcome.failure), None)
+
+
+def _continues(settings: Settings, agent_type: AgentType, tier: Tier) -> bool:
+    """Whether the model of ``tier`` goes on with a reply that was begun for it."""
+    model = settings.models.get(agent_type.model or str(getattr(settings.tiers, tier)))
+    if model is None:
+        return False
+    return model.provider != "openai" if model.continues is None else model.continues
 
 
 def _seed(packet_id: str, step: Try) -> int:

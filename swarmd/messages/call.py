@@ -48,6 +48,7 @@ class ChatCall(Message):
 
     tier: Literal["fast", "deep", "reviewer"]
     messages: list[ChatMessage] = Field(min_length=1)
+    """Where the last one is the assistant's, the reply goes on with it, if the server can."""
     suffix: str | None = None
     """When given, the model fills a gap: the only message is the text before it, this the text behind it.
     Not every model can: E-MODEL-FILL."""

@@ -136,6 +136,8 @@ class Order(Message):
     """How the sample is to be asked for."""
     forms: list[EditForm] = Field(default_factory=list, max_length=8)
     """Edit formats, the one that its model handles best first; empty: the model is not calibrated."""
+    continues: bool = False
+    """Its model goes on with a reply that was begun for it."""
     feedback: Failure | None = None
     """Why an earlier sample failed."""
     previous_patch: str | None = None

@@ -14,6 +14,7 @@ from swarmd.coding.diffs import changed_paths, changed_symbols
 from swarmd.coding.edits import read_edit
 from swarmd.coding.evidence import Evidence
 from swarmd.coding.failure import EditError, FormatError, NothingError, RepeatedError
+from swarmd.coding.reply import continued
 from swarmd.coding.surroundings import surroundings
 from swarmd.coding.target import Target, choose
 from swarmd.errors import ModelError
@@ -143,6 +144,7 @@ def _task(ctx: RoleContext, target: Target, failures: Sequence[Evidence]) -> pro
         project_map=around.project_map,
         conventions=around.conventions,
         forms=tuple(order.forms),
+        continues=order.continues,
     )
 
 
@@ -192,7 +194,8 @@ def _brief(ctx: RoleContext, task: prompts.Task, way: prompts.Framing) -> prompt
 
 def _read(order: Order, task: prompts.Task, brief: prompts.Brief, reply: ChatReply) -> str:
     """The file's new text that ``reply`` gives. Raises EditError."""
-    new = read_edit(reply.text, brief.edit, cut=reply.finish == "length")
+    text = continued(brief.begun, reply.text) if brief.begun else reply.text
+    new = read_edit(text, brief.edit, cut=reply.finish == "length")
     _check_new(order, task, new)
     return new
 

@@ -50,6 +50,8 @@ class Swarm:
     """Tokens that each model takes."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Sections of swarmd.toml that differ from the defaults."""
+    continues: bool = False
+    """The server goes on with replies that were begun for it."""
     name: str = "swarmd"
 
     @property
@@ -59,7 +61,8 @@ class Swarm:
 
     def facts(self) -> Mapping[str, Any]:
         """See ``Runner``."""
-        return {"tiers": dict(self.tiers), "settings": self.settings, "contexts": dict(self.contexts)}
+        facts = {"tiers": dict(self.tiers), "settings": self.settings, "contexts": dict(self.contexts)}
+        return {**facts, "continues": self.continues}
 
     def solve(self, attempt: Attempt) -> Done:
         """See ``Runner``. It claims to have solved what its result calls succeeded."""
@@ -83,7 +86,12 @@ class Swarm:
 
     def _home(self, attempt: Attempt, env: Mapping[str, str]) -> Home:
         models = {
-            name: {"provider": "openai", "base_url": attempt.endpoint, "name": name}
+            name: {
+                "provider": "openai",
+                "base_url": attempt.endpoint,
+                "name": name,
+                "continues": self.continues,
+            }
             | ({"context": self.contexts[name]} if name in self.contexts else {})
             for name in self.models
         }

@@ -1,0 +1,115 @@
+"""Replies that were begun for the model: the head of a function that is to be written."""
+
+from __future__ import annotations
+
+import pytest
+
+from swarmd.coding import prompts
+from swarmd.coding.edits import read_edit
+from swarmd.coding.evidence import Evidence
+from swarmd.coding.prompts import Task
+from swarmd.coding.reply import continued
+from swarmd.coding.target import Target
+from swarmd.messages import Failure, TestFailure
+
+STUB = '''class Cart:
+    """A cart."""
+
+    def total(self, prices):
+        """Say what all prices come to.
+
+        >>> Cart().total([1, 2])
+        3
+        """
+'''
+DONE = STUB + "        return 0\n"
+BEGUN = '''```python
+class Cart:
+    def total(self, prices):
+        """Say what all prices come to.
+
+        >>> Cart().total([1, 2])
+        3
+        """
+'''
+
+
+def brief(source: str, **more: object) -> prompts.Brief:
+    target = Target("cart.py", source, choices=(("Cart.total",),))
+    task = Task("Implement total.", "Implement total.", target, continues=True, **more)  # type: ignore[arg-type]
+    return prompts.build("Be good.", task, 1, budget=2000, reply=500)
+
+
+def said(made: prompts.Brief) -> str:
+    return made.prompt.messages[1].content
+
+
+def test_the_head_of_what_has_no_body_is_the_replys_beginning_and_stands_nowhere_else() -> None:
+    made = brief(STUB)
+    assert made.begun == BEGUN
+    assert [one.role for one in made.prompt.messages] == ["system", "user", "assistant"]
+    assert made.prompt.messages[-1].content == BEGUN
+    assert "Say what all prices" not in said(made)
+    assert "To be written for cart.py." in said(made)
+
+
+@pytest.mark.parametrize(
+    ("source", "more"),
+    [
+        (STUB, {"continues": False}),
+        (DONE, {}),  # it has a body, and no failing test says that it is wrong
+        ("def total(prices): ...\n", {}),
+        (STUB.replace(">>>", "```"), {}),  # it would end the block
+    ],
+)
+def test_a_reply_is_not_begun(source: str, more: dict[str, object]) -> None:
+    target = Target("cart.py", source, choices=(("Cart.total" if "Cart" in source else "total",),))
+    task = Task("Implement total.", "Implement total.", target, **{"continues": True, **more})  # type: ignore[arg-type]
+    made = prompts.build("", task, 1, budget=2000, reply=500)
+    assert made.begun == ""
+    assert [one.role for one in made.prompt.messages] == ["user"]
+
+
+@pytest.mark.parametrize("more", [{"tier": "reviewer"}, {"nth": 3}])
+def test_others_are_begun_with_a_comment_on_the_first_step(more: dict[str, object]) -> None:
+    nth = more.pop("nth", 1)
+    target = Target("cart.py", STUB, choices=(("Cart.total",),))
+    task = Task("Implement total.", "", target, continues=True, **more)  # type: ignore[arg-type]
+    made = prompts.build("", task, int(str(nth)), budget=2000, reply=500)
+    assert made.begun == BEGUN + "        #"
+    new = read_edit(continued(made.begun, " Add.\n        return sum(prices)\n```"), made.edit)
+    assert new == STUB + "        # Add.\n        return sum(prices)\n"
+
+
+def test_a_repair_of_what_had_no_body_is_begun_and_shown_what_was_wrong() -> None:
+    why = Failure(kind="assertion", digest="it came to 0", signature="s")
+    made = brief(STUB, asked="repair", feedback=why, previous_patch="+++ b/cart.py\n+        return 0\n")
+    assert made.begun == BEGUN
+    assert "it came to 0" in said(made)
+    assert "return 0" in said(made)
+
+
+def test_an_example_that_stands_in_the_head_is_not_said_twice_and_another_is() -> None:
+    def evidence(call: str) -> Evidence:
+        text = f"Failed example:\n    {call}\nExpected:\n    3\nGot:\n    None"
+        return Evidence(TestFailure(test_id="e", message=text))
+
+    assert "Failed example" not in said(brief(STUB, evidence=[evidence("Cart().total([1, 2])")]))
+    assert "Failed example" in said(brief(STUB, evidence=[evidence("Cart().total([5])")]))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "        return sum(prices)\n```",
+        "        return sum(prices)",
+        "\n        return sum(prices)\n```\nThat adds them.",
+        "```python\nclass Cart:\n    def total(self, prices):\n        return sum(prices)\n```",
+        "Here it is:\n```python\n    def total(self, prices):\n        return sum(prices)\n```",
+        "class Cart:\n    def total(self, prices):\n        return sum(prices)\n",
+        "def total(self, prices):\n    return sum(prices)\n",
+    ],
+)
+def test_a_reply_is_read_whether_it_goes_on_or_begins_anew(reply: str) -> None:
+    made = brief(STUB)
+    assert read_edit(continued(made.begun, reply), made.edit) == STUB + "        return sum(prices)\n"
