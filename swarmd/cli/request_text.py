@@ -16,6 +16,7 @@ __all__ = ["exit_code", "paint_state", "progress_lines", "result_lines"]
 
 STATE_COLOURS = {
     "succeeded": "green",
+    "unconfirmed": "yellow",
     "failed": "red",
     "rejected": "red",
     "failing": "red",
@@ -32,7 +33,8 @@ def exit_code(result: Result) -> ExitCode:
     """What a command that has waited for ``result`` exits with."""
     if result.status == "succeeded":
         return ExitCode.OK
-    return ExitCode.NEEDS_HUMAN if result.warrants else ExitCode.FAILED
+    needs_human = result.warrants or result.status == "unconfirmed"
+    return ExitCode.NEEDS_HUMAN if needs_human else ExitCode.FAILED
 
 
 def paint_state(output: Output, state: str) -> str:

@@ -23,7 +23,13 @@ STALE_S = 60.0
 """A daemon says how it is far more often than this."""
 RESULTS_SHOWN = 3
 LOW_MIB = 512
-COLOURS = {"succeeded": "green", "failed": "red", "rejected": "red", "cancelled": "yellow"}
+COLOURS = {
+    "succeeded": "green",
+    "unconfirmed": "yellow",
+    "failed": "red",
+    "rejected": "red",
+    "cancelled": "yellow",
+}
 
 
 @click.command(cls=Command)

@@ -76,9 +76,9 @@ def retry_steps(
             code="E-REQUEST-ACTIVE",
             hint=f'Wait for it, or cancel it first: "swarmd task cancel {request_id}".',
         )
-    if state.result.status == "succeeded":
+    if state.result.status in ("succeeded", "unconfirmed"):
         raise RequestError(
-            f"{request_id} succeeded: there is nothing to try again",
+            f"{request_id} was delivered: there is nothing to try again",
             code="E-REQUEST-SUCCEEDED",
             hint="Submit a new request, with another id.",
         )

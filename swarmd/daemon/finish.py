@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from swarmd import durable
 from swarmd.bus import outbox
 from swarmd.clock import rfc3339
+from swarmd.coding.history import is_settled
 from swarmd.daemon.context import Context
 from swarmd.daemon.journal import event
 from swarmd.daemon.state import SNAPSHOT, RequestState, TaskState
@@ -32,7 +33,9 @@ __all__ = [
     "required_failure",
 ]
 
-Status = Literal["succeeded", "failed", "cancelled", "rejected"]
+Status = Literal["succeeded", "unconfirmed", "failed", "cancelled", "rejected"]
+DELIVERED: frozenset[Status] = frozenset({"succeeded", "unconfirmed"})
+"""Of these there is a branch."""
 
 SUBJECT_CHARS = 72
 REOPENABLE = frozenset({"failed", "cancelled"})
@@ -94,9 +97,9 @@ class Finisher:
             status=status,
             summary=_summary(request, status, error),
             workspace=request.request.workspace or (request.survey.workspace if request.survey else None),
-            branch=request.branch if status == "succeeded" else None,
+            branch=request.branch if status in DELIVERED else None,
             base_commit=request.survey.base_commit if request.survey else None,
-            commit=request.commit if status == "succeeded" else None,
+            commit=request.commit if status in DELIVERED else None,
             patch=request.patch,
             plan_origin=request.plan.origin if request.plan else None,
             tasks=[self._task_result(request, task) for task in request.tasks.values()],
@@ -237,6 +240,9 @@ def only_by_models(request: RequestState) -> list[str]:
         return []
     tested = any(t.packet.agent_type == "testing" and t.status == "succeeded" for t in request.tasks.values())
     by = "tests that a model wrote" if tested else "no test at all"
+    examples = len(request.survey.examples) if request.survey else 0
+    if examples:
+        by = f"{examples} example{'s' if examples > 1 else ''} of what it should do"
     return [f"what is new is checked by {by}; the project's own tests say only that nothing else broke"]
 
 
@@ -263,7 +269,13 @@ def _status(request: RequestState) -> tuple[Status, ErrorInfo | None]:
             hint="Look at the attempts with: "
             f'"swarmd log --task {failed.packet.task_id}"; a larger model in swarmd.toml may do it.',
         )
-    return "succeeded", None
+    return ("unconfirmed" if _was_settled(request) else "succeeded"), None
+
+
+def _was_settled(request: RequestState) -> bool:
+    """Whether code was taken that passed its gates, and that no second answer confirmed."""
+    ended_well = (task for task in request.tasks.values() if task.status == "succeeded")
+    return any(is_settled(task.history[task.earlier :]) for task in ended_well)
 
 
 def _summary(request: RequestState, status: Status, error: ErrorInfo | None) -> str:
@@ -275,7 +287,8 @@ def _summary(request: RequestState, status: Status, error: ErrorInfo | None) -> 
     review = [t.text for t in request.tasks.values() if t.packet.agent_type == "review" and t.text]
     if request.plan and request.plan.kind == "deploy":
         return "A deployment plan was written; nothing was deployed: it waits for a warrant."
-    return (texts[-1] if texts else "") or "\n".join(review) or commit_message(request).splitlines()[0]
+    said = (texts[-1] if texts else "") or "\n".join(review) or commit_message(request).splitlines()[0]
+    return f"Not confirmed, look at it before you use it. {said}" if status == "unconfirmed" else said
 
 
 def commit_message(request: RequestState) -> str:

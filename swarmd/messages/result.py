@@ -50,7 +50,9 @@ class Result(Message):
     """How a request ended. Written once, as bus/outbox/<request_id>.json."""
 
     request_id: str
-    status: Literal["succeeded", "failed", "cancelled", "rejected"]
+    status: Literal["succeeded", "unconfirmed", "failed", "cancelled", "rejected"]
+    """unconfirmed: it passed its gates and was delivered, but those were only examples, and no second answer
+    did the same beyond them: look at it before you use it."""
     summary: str
     workspace: str | None = None
     branch: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swarmd.daemon.finish import commit_message, only_by_models, required_failure
+from swarmd.daemon.finish import _status, _summary, commit_message, only_by_models, required_failure
 from swarmd.daemon.state import RequestState, TaskState
 from swarmd.messages import AcceptedRequest, Failure, Outcome, Packet, Plan
 
@@ -86,3 +86,22 @@ def test_what_only_a_models_own_tests_check_is_not_called_verified() -> None:
     assert "tests that a model wrote" in only_by_models(tested)[0]
     assert "no test at all" in only_by_models(request(kind="feature", coding="succeeded"))[0]
     assert not only_by_models(request(kind="bugfix", coding="succeeded"))
+
+
+def settle(state: RequestState) -> None:
+    task = next(iter(state.tasks.values()))
+    task.history.append(Outcome(attempt=2, sample=4, tier="deep", ok=True, way="settle"))
+
+
+def test_what_was_taken_though_no_answer_agreed_is_unconfirmed() -> None:
+    state = request("Add it", "feature", coding="succeeded", testing="succeeded")
+    assert _status(state) == ("succeeded", None)
+    settle(state)
+    assert _status(state) == ("unconfirmed", None)
+    assert _summary(state, "unconfirmed", None).startswith("Not confirmed, look at it before you use it.")
+
+
+def test_what_was_settled_before_it_failed_is_a_failure() -> None:
+    state = request("Add it", "feature", coding="failed", testing="skipped")
+    settle(state)
+    assert _status(state)[0] == "failed"
