@@ -85,7 +85,7 @@ class ReactionSettings(Section):
 class PolicySettings(Section):
     """The attempt loop: how often, how many, when to go up a tier, when to stop."""
 
-    samples: TierCounts = TierCounts(fast=2, deep=2, reviewer=1)
+    samples: TierCounts = TierCounts(fast=2, deep=3, reviewer=1)
     """Most samples in one attempt. The first is drawn by itself; the others too, unless the model answers
     several calls at one time (models.<name>.parallel)."""
     fills: TierNumbers = TierNumbers(fast=0, deep=4, reviewer=0)
@@ -105,9 +105,10 @@ class PolicySettings(Section):
     """Most answers for new code that only examples speak for. Another one is asked for, of the next tier, and
     both are called with other inputs of the kind that the examples show: the first two that do the same are
     right, as far as can be seen. 1: what passes the examples is taken."""
-    repairs: TierNumbers = TierNumbers(fast=0, deep=1, reviewer=1)
-    """Most repairs within one attempt. Models of up to 1B do not gain by them: where it is 0, a second
-    attempt on the tier is not shown what failed in the first one either."""
+    repairs: TierNumbers = TierNumbers(fast=0, deep=0, reviewer=1)
+    """Most repairs within one attempt. Models of up to 3B gain less by them than by another sample, which costs
+    half: shown their own patch, they give it again. Where it is 0, a second attempt on the tier is not shown
+    what failed in the first one either. From 7B on, 1 may be better on the deep tier."""
     copies: TierNumbers = TierNumbers(fast=1, deep=1, reviewer=1)
     """How often one sample is asked for again at once, in other ways, when the reply is the code as it was
     or code that failed before."""

@@ -372,7 +372,11 @@ def test_a_class_may_end_the_task_or_the_tier(reaction: str) -> None:  # 4
 
 def test_repairs_are_limited_within_an_attempt() -> None:
     policy = PolicySettings.model_validate(
-        {"samples": {"fast": 3, "deep": 4, "reviewer": 1}, "on_failure": {"assertion": "repair"}}
+        {
+            "samples": {"fast": 3, "deep": 4, "reviewer": 1},
+            "repairs": {"fast": 0, "deep": 1, "reviewer": 1},
+            "on_failure": {"assertion": "repair"},
+        }
     )
     history = "deep 1.1 assertion, deep 1.2 assertion"
     assert tell(next_step(read("deep 1.1 assertion"), "deep", policy)) == "deep 1.2 repair 1.1"
@@ -414,7 +418,9 @@ def test_plain_samples_are_drawn_as_many_at_one_time_as_the_model_answers() -> N
 
 
 def test_a_repair_is_one_sample() -> None:
-    policy = PolicySettings.model_validate({"samples": {"fast": 3, "deep": 4, "reviewer": 1}})
+    policy = PolicySettings.model_validate(
+        {"samples": {"fast": 3, "deep": 4, "reviewer": 1}, "repairs": {"fast": 0, "deep": 1, "reviewer": 1}}
+    )
     step = next_step(read("deep 1.1 name"), "deep", policy, {"deep": 4})
     assert isinstance(step, Try)
     assert (step.way, step.width) == ("repair", 1)

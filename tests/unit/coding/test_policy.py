@@ -43,10 +43,11 @@ def test_all_tiers_are_used_up_in_order() -> None:
     tried = replay("assertion")
     assert [(one.tier, one.attempt, one.sample) for one in tried] == [
         *(("fast", 1, sample) for sample in (1, 2)),
-        *(("deep", attempt, sample) for attempt in (2, 3) for sample in (1, 2)),
+        *(("deep", attempt, sample) for attempt in (2, 3) for sample in (1, 2, 3)),
         ("reviewer", 4, 1),
     ]
-    assert [one.nth for one in tried] == [1, 2, 1, 2, 3, 4, 1]
+    assert [one.nth for one in tried] == [1, 2, 1, 2, 3, 4, 5, 6, 1]
+    assert {one.way for one in tried} == {"sample"}
 
 
 def test_a_tiers_first_sample_and_the_repair_that_begins_an_attempt_are_cold() -> None:
@@ -56,8 +57,13 @@ def test_a_tiers_first_sample_and_the_repair_that_begins_an_attempt_are_cold() -
         assert one.temperature <= 0.8
 
 
-def test_the_second_attempt_on_a_tier_begins_with_a_repair() -> None:
-    tried = {(one.tier, one.attempt, one.sample): one for one in replay("assertion")}
+def test_the_second_attempt_on_a_tier_that_repairs_begins_with_a_repair() -> None:
+    settings = {
+        "repairs": {"fast": 0, "deep": 1, "reviewer": 1},
+        "samples": {"fast": 2, "deep": 2, "reviewer": 1},
+    }
+    policy = PolicySettings.model_validate(settings)
+    tried = {(one.tier, one.attempt, one.sample): one for one in replay("assertion", policy=policy)}
     assert tried["deep", 2, 1].feedback is None, "a new tier begins afresh"
     assert tried["deep", 2, 2].way == "sample"
     repair = tried["deep", 3, 1]
