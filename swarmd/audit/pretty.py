@@ -183,7 +183,9 @@ def _subject(line: Mapping[str, Any]) -> str:
 def _next_command(line: Mapping[str, Any], word: str) -> str:
     command = NEXT.get(str(line.get("event")), "")
     if line.get("event") == "request_complete":
-        command = "swarmd task show {request_id}" + (" --diff" if word == OK else "")
+        command = "swarmd task show {request_id}" + (
+            " --diff" if word == OK or line.get("status") == "unconfirmed" else ""
+        )
     request_id = clean(str(line.get("request_id") or ""), 64)
     if "{" in command and not re.fullmatch(r"[a-z0-9-]+", request_id):
         return ""

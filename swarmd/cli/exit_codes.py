@@ -28,7 +28,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.FAILED: "the work failed, or a check of doctor did",
     ExitCode.USAGE: "the command line or a setting is wrong",
     ExitCode.DAEMON_DOWN: "no daemon runs on this home",
-    ExitCode.NEEDS_HUMAN: "it waits for a person",
+    ExitCode.NEEDS_HUMAN: "it waits for a person, or one should look at it before it is used",
     ExitCode.MODEL_DOWN: "a model could not answer",
     ExitCode.HOME_LOCKED: "another daemon runs on this home",
     ExitCode.PENDING: "it has not ended yet",

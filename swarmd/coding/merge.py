@@ -176,12 +176,20 @@ def _place_definition(state: _Merge, node: Definition, owner: str) -> None:
     existing = state.file.find(name, node)
     if existing is not None and (not state.scope.may_replace(name) or not _same_sort(existing.node, node)):
         return
-    if is_stub(node) and not (existing is not None and is_stub(existing.node)):
+    if is_stub(node) and not (existing is not None and _describes_more(node, existing.node)):
         state.stubs.append(name)
     elif existing is not None:
         _replace(state, node, existing)
     elif owner or not state.is_superfluous(node, node.name):
         _add(state, node, owner)
+
+
+def _describes_more(node: Definition, existing: ast.stmt) -> bool:
+    """Whether both have no body, and ``node`` has another docstring: that is all that changes then."""
+    doc = symbols.docstring_node(node)
+    old = symbols.docstring_node(existing)
+    same = old is not None and doc is not None and ast.dump(old.value) == ast.dump(doc.value)
+    return is_stub(existing) and doc is not None and not same
 
 
 def _same_sort(one: ast.stmt, other: ast.stmt) -> bool:

@@ -3,76 +3,85 @@ library.
 
 Small models forget an import more often than anything else, above all where a reply was begun for them
 and there is no place left for it. Only a name that nobody else could mean is imported: a module by its name
-where an attribute of it is used, and a few classes and functions that everybody imports by name.
+where something is used that it has, and a few classes and functions that everybody imports by name.
 """
 
 from __future__ import annotations
 
 import ast
+import base64
+import bisect
 import builtins
+import calendar
+import collections
+import contextlib
+import copy
+import csv
+import functools
+import hashlib
+import heapq
+import io
+import itertools
+import json
+import logging
+import math
+import operator
+import os
+import random
+import re
+import shutil
+import string
+import struct
+import sys
+import tempfile
+import textwrap
+import time
+import typing
+import unicodedata
+import uuid
 from collections.abc import Iterable, Iterator
 
 from swarmd.coding import symbols
-from swarmd.coding.imports import Import, add, module_level_names
+from swarmd.coding.imports import Import, add
 
 __all__ = ["with_missing_imports"]
 
-_MODULES = frozenset(
-    {
+_MODULES = {
+    module.__name__: module
+    for module in (
         *(
-            "abc",
-            "argparse",
-            "array",
-            "ast",
-            "asyncio",
-            "base64",
-            "bisect",
-            "calendar",
-            "cmath",
-            "collections",
-        ),
-        *("contextlib", "copy", "csv", "decimal", "difflib", "enum", "fnmatch", "fractions"),
-        *(
-            "functools",
-            "glob",
-            "gzip",
-            "hashlib",
-            "heapq",
-            "hmac",
-            "html",
-            "inspect",
-            "io",
-            "itertools",
-            "json",
+            base64,
+            bisect,
+            calendar,
+            collections,
+            contextlib,
+            copy,
+            csv,
+            functools,
+            hashlib,
+            heapq,
+            io,
+            itertools,
         ),
         *(
-            "keyword",
-            "locale",
-            "logging",
-            "math",
-            "operator",
-            "os",
-            "pathlib",
-            "pickle",
-            "platform",
-            "pprint",
+            json,
+            logging,
+            math,
+            operator,
+            os,
+            random,
+            re,
+            shutil,
+            string,
+            struct,
+            sys,
+            tempfile,
+            textwrap,
+            time,
         ),
-        *(
-            "random",
-            "re",
-            "secrets",
-            "shlex",
-            "shutil",
-            "socket",
-            "sqlite3",
-            "statistics",
-            "string",
-            "struct",
-        ),
-        *("subprocess", "sys", "tempfile", "textwrap", "threading", "time", "tokenize", "traceback"),
-        *("typing", "unicodedata", "uuid", "warnings", "weakref", "zipfile", "zlib"),
-    }
-)
+        *(typing, unicodedata, uuid),
+    )
+}
 _NAMES = {
     "collections": ("ChainMap", "Counter", "OrderedDict", "defaultdict", "deque", "namedtuple"),
     "contextlib": ("contextmanager", "suppress"),
@@ -85,20 +94,10 @@ _NAMES = {
         *("islice", "permutations", "product", "starmap", "takewhile", "zip_longest"),
     ),
     "pathlib": ("Path",),
+    "collections.abc": ("Callable", "Generator", "Iterable", "Iterator", "Mapping", "Sequence"),
     "typing": (
-        *("Any", "Callable", "ClassVar", "Dict", "Final", "Generator", "Generic", "Iterable", "Iterator"),
-        *(
-            "List",
-            "Literal",
-            "Mapping",
-            "NamedTuple",
-            "Optional",
-            "Sequence",
-            "Set",
-            "Tuple",
-            "TypeVar",
-            "Union",
-        ),
+        *("Any", "ClassVar", "Dict", "Final", "Generic", "List", "Literal", "NamedTuple", "Optional", "Set"),
+        *("Tuple", "TypeVar", "Union"),
     ),
 }
 _BY_NAME = {name: Import(module, name) for module, names in _NAMES.items() for name in names}
@@ -109,7 +108,7 @@ def with_missing_imports(source: str, nodes: Iterable[ast.AST]) -> str:
     tree = symbols.parse(source)
     if any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(tree)):
         return source  # nobody can tell what it binds
-    bound = {*module_level_names(tree), *dir(builtins)}
+    bound = {*_bound_by(tree), *dir(builtins)}
     return add(source, list(dict.fromkeys(_wanted(nodes, bound))))
 
 
@@ -119,10 +118,18 @@ def _wanted(nodes: Iterable[ast.AST], bound: set[str]) -> Iterator[Import]:
         for child in ast.walk(node):
             if isinstance(child, ast.Attribute) and isinstance(child.value, ast.Name):
                 name = child.value.id
-                if name in _MODULES and name not in known:
+                if name not in known and hasattr(_MODULES.get(name), child.attr):
                     yield Import(name, None)
             elif isinstance(child, ast.Name) and child.id in _BY_NAME and child.id not in known:
                 yield _BY_NAME[child.id]
+
+
+def _bound_by(tree: ast.Module) -> set[str]:
+    """What the file itself binds: at its top level, or as ``global`` anywhere in it."""
+    found = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
+    for node in tree.body:
+        found |= {node.name} if symbols.is_definition(node) else _bound_in(node)
+    return found
 
 
 def _bound_in(node: ast.AST) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -44,6 +45,17 @@ above the definition, so that it does not come into the file; of what has no bod
 which may stay. (Asked for a sentence before the block, the
 smallest models write the sentence and forget the block.)"""
 
+_UNCLEAR = re.compile(r"```|<{5,}|>{5,}|</?think>|[\r\u00a0]")
+"""What the reader of replies takes for something else than code."""
+_OF_HEADS = re.compile(
+    r"\b(?:parameters?|arguments?|kwargs|keywords?|signature|async\w*|coroutine|decorat\w*|staticmethod|"
+    r"classmethod|property|annotat\w*|type hints?|docstrings?|renam\w*)\b",
+    re.IGNORECASE,
+)
+"""Words of who wants another head."""
+_OF_CALLS = re.compile(r"TypeError: .*(?:argument|takes)")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_CONSTANTS = frozenset({"None", "True", "False"})
 _LANGUAGES = {".py": "python", ".pyi": "python", ".md": "markdown", ".mdx": "markdown", ".js": "javascript"}
 
 
@@ -84,13 +96,22 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """A reply as far as it is known beforehand: a block with a function up to its first own statement."""
+
+    text: str
+    indent: str
+    """Where that statement stands."""
+
+
+@dataclass(frozen=True)
 class Brief:
     """A prompt, and what is expected back."""
 
     prompt: Prompt
     edit: Edit
-    begun: str = ""
-    """How the reply begins: the model goes on with it."""
+    begun: Begun | None = None
+    """How the reply begins, if the model goes on with it."""
 
 
 def framing(task: Task, sample: int) -> Framing:
@@ -98,7 +119,7 @@ def framing(task: Task, sample: int) -> Framing:
 
     A function whose docstring says what it does is first written anew from that: shown the code, small
     models copy it. The last tier is often the same model as the one before, so it is asked in another way.
-    What is told what was wrong with the last reply is asked directly: that is new enough.
+    What is told what was wrong with the last reply is asked directly, if it has code: that is new enough.
     """
     if _is_to_be_written(task, sample):  # there is no code that could be shown
         afresh = task.asked == "sample" and (sample > 2 or task.tier == "reviewer")
@@ -143,14 +164,14 @@ def build(
     way = way or framing(task, sample)
     target, wanted = task.target, task.symbols_for(sample)
     unwritten = _is_to_be_written(task, sample)
-    hides = way == "anew" or unwritten
+    unseen = way == "anew" or unwritten
     # What is not shown can neither be searched for nor copied: it can only be written anew by name.
-    form = forms.choose(("symbol",) if hides else task.forms, target, wanted, reply)
+    form = forms.choose(("symbol",) if unseen else task.forms, target, wanted, reply)
     replaces = frozenset(wanted) if wanted or target.adds else None
     scope = Scope(replaces if form == "symbol" else None, frozenset(target.adds), task.words)
-    heads = _heads(target, wanted) if hides else ""
-    begun = _begun(task, sample, heads, way) if hides else ""
-    code = _heads_part(target, heads, begun) if hides else _code_part(task, wanted, form, budget)
+    heads = _heads(target, wanted) if unseen else ""
+    begun = _begun(task, sample, heads, way) if unseen else None
+    code = _heads_part(target, heads, begun) if unseen else _code_part(task, wanted, form, budget)
     chosen = [
         *parts.task_parts(task.action, task.user_request),
         code,
@@ -162,7 +183,7 @@ def build(
         *parts.page_parts(task.skill, task.pattern),
         Part("instruction", _instruction(task, wanted, form, way, unwritten=unwritten)),
     ]
-    prompt = compose(system, chosen, budget, count, begun=begun)
+    prompt = compose(system, chosen, budget, count, begun=begun.text if begun else "")
     return Brief(prompt, Edit(target.path, target.source, form, scope), begun)
 
 
@@ -240,20 +261,33 @@ def _heads(target: Target, wanted: Sequence[str]) -> str:
     return "\n".join(_head(source, symbol) for symbol in symbols.read(source) if symbol.name in wanted)
 
 
-def _begun(task: Task, sample: int, heads: str, way: Framing) -> str:
-    """The reply as far as it is known beforehand: a block with the function up to its first own statement, or
-    to a comment before that."""
+def _begun(task: Task, sample: int, heads: str, way: Framing) -> Begun | None:
+    """The beginning of the reply, up to a comment where it is asked to explain; None where it is not known,
+    or where the request may want another one."""
     known = _only_function(task, sample)
-    body: list[ast.stmt] = getattr(known.node, "body", []) if known else []
-    if not task.continues or not body or "```" in heads:
-        return ""
-    line = (task.target.source or "").replace("\r\n", "\n").split("\n")[body[0].lineno - 1]
-    indent = line[: body[0].col_offset]
+    if known is None or not task.continues or "." in known.owner or _UNCLEAR.search(heads):
+        return None
+    node = known.node
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _may_change_head(task, node):
+        return None
+    lines = (task.target.source or "").replace("\r\n", "\n").split("\n")
+    first = node.body[0]
+    indent = lines[first.lineno - 1][: first.col_offset]
     comment = f"{indent}#" if way == "explain" else ""
-    return "" if indent.strip() else f"```python\n{heads}\n{comment}"
+    return None if indent.strip() else Begun(f"```python\n{heads}\n{comment}", indent)
 
 
-def _heads_part(target: Target, heads: str, begun: str) -> Part:
+def _may_change_head(task: Task, node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether the request, or how the tests call the function, may want another signature or docstring."""
+    said = task.words
+    if _OF_HEADS.search(said) or any(_OF_CALLS.search(one.failure.message) for one in task.evidence):
+        return True
+    own = {one.arg for one in ast.walk(node.args) if isinstance(one, ast.arg)}
+    calls = re.findall(rf"(?<!\w){re.escape(node.name)}\(([^()]*)\)", said)
+    return any(set(re.findall(r"[A-Za-z_]\w*", _QUOTED.sub("", call))) - own - _CONSTANTS for call in calls)
+
+
+def _heads_part(target: Target, heads: str, begun: Begun | None) -> Part:
     """``heads``, unless the reply has ``begun`` with them."""
     shown = "" if begun else f"\n{fence(heads, 'python')}"
     return Part("file", f"To be written for {target.path}{':' if shown else '.'}{shown}")
@@ -264,7 +298,8 @@ def _head(source: str, symbol: symbols.Symbol) -> str:
     lines = source.split("\n")
     doc = symbols.docstring_node(symbol.node)
     body: list[ast.stmt] = getattr(symbol.node, "body", [])
-    end = (doc.end_lineno or symbol.end) if doc else max(symbol.node.lineno, body[0].lineno - 1)
+    begins = min([body[0].lineno, *(one.lineno for one in getattr(body[0], "decorator_list", []))])
+    end = (doc.end_lineno or symbol.end) if doc else max(symbol.node.lineno, begins - 1)
     owner = [f"class {symbol.owner}:"] if symbol.owner else []
     return "\n".join([*owner, *lines[symbol.start - 1 : end]])
 
@@ -281,7 +316,7 @@ def _instruction(task: Task, wanted: Sequence[str], form: Form, way: Framing, *,
         return f"Write {what} in one ```python block, with the imports needed, and nothing else."
     if way == "explain" and unwritten:
         return f"Write the complete {what} in one ```python block, with a comment before each step of it."
-    if way == "anew":
+    if unwritten or way == "anew":
         return f"Write the complete {what} in one ```python block, and nothing else."
     what = what or "each function that must change"
     if way == "explain":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from swarmd.coding import symbols
@@ -76,13 +77,29 @@ class Replacement:
     closed: bool = True
 
 
-def continued(begun: str, reply: str) -> str:
+def continued(begun: str, reply: str, indent: str) -> str:
     """The whole reply to a prompt that ended with ``begun``, the head of a function in a block: ``reply``
-    goes on with its body, unless the server let the model begin anew."""
-    first = next((line for line in strip_thinking(reply).split("\n") if line.strip()), "")
-    anew = _FENCE.match(first.strip()) or (first[:1].strip() and _CODE_START.match(first))
-    has_block = any(_FENCE.match(line) and line.strip("`~ \t") for line in reply.split("\n"))
-    return reply if anew or (has_block and first[:1].strip()) else begun + reply.lstrip("\n")
+    goes on with its body, which stands at ``indent``, unless the server let the model begin anew."""
+    text = strip_thinking(reply).replace("\r\n", "\n")
+    lines = text.split("\n")
+    first = next((line for line in lines if line.strip()), "")
+    if _begins_anew(lines, first):
+        return reply
+    if not begun.endswith("\n"):
+        return begun + text  # it goes on within a line
+    if not first.startswith(indent[:1] or first[:1]):
+        text = "\n".join(line if _FENCE.match(line) or not line.strip() else indent + line for line in lines)
+    return begun + text.lstrip("\n")
+
+
+def _begins_anew(lines: Sequence[str], first: str) -> bool:
+    """Whether they are a reply of their own: a block, a definition, or prose before one."""
+    if _FENCE.match(first) or (first[:1].strip() and _CODE_START.match(first)):
+        return True
+    after_fences = (
+        following for line, following in pairwise(lines) if _FENCE.match(line) and following.strip()
+    )
+    return bool(first[:1].strip()) and any(_CODE_START.match(line) for line in after_fences)
 
 
 def strip_thinking(reply: str) -> str:

@@ -21,7 +21,7 @@ from swarmd.coding.reply import bare_code, blocks
 from swarmd.coding.splice import piece
 from swarmd.coding.symbols import Definition
 
-__all__ = ["Style", "Subject", "assemble", "asserts", "prune"]
+__all__ = ["Style", "Subject", "assemble", "assemble_code", "asserts", "prune"]
 
 Style = Literal["pytest", "unittest"]
 _TEST_LIBRARIES = frozenset({"pytest", "unittest", "hypothesis"})
@@ -58,7 +58,13 @@ class Subject:
 
 def assemble(reply: str, subject: Subject, style: Style) -> str:
     """The test file that is in ``reply``. Raises FormatError or SyntaxFailedError, told to the model."""
-    tree, lines = _parse(reply)
+    _, lines = _parse(reply)
+    return assemble_code("\n".join(lines), subject, style)
+
+
+def assemble_code(code: str, subject: Subject, style: Style) -> str:
+    """The test file that ``code`` makes. Raises FormatError, told to the model, or SyntaxFailedError."""
+    tree, lines = symbols.parse(code), code.split("\n")
     kept = list(_kept_tests(tree, subject))
     if not kept:
         raise FormatError(

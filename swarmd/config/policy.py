@@ -64,8 +64,8 @@ class ReactionSettings(Section):
     lint: Reaction = "repair"
     """The linter finds something new."""
     assertion: Reaction = "sample"
-    """A test fails. Models of a few billion parameters gain more by another sample than by a repair; the
-    next attempt begins with one."""
+    """A test fails. Models of a few billion parameters gain more by another sample than by a repair; where
+    the tier repairs at all, the next attempt begins with one."""
     missing: Reaction = "shrink"
     """Tests that ran on the base did not run."""
     forged: Reaction = "sample"
@@ -106,9 +106,9 @@ class PolicySettings(Section):
     both are called with other inputs of the kind that the examples show: the first two that do the same are
     right, as far as can be seen. 1: what passes the examples is taken."""
     repairs: TierNumbers = TierNumbers(fast=0, deep=0, reviewer=1)
-    """Most repairs within one attempt. Models of up to 3B gain less by them than by another sample, which costs
-    half: shown their own patch, they give it again. Where it is 0, a second attempt on the tier is not shown
-    what failed in the first one either. From 7B on, 1 may be better on the deep tier."""
+    """Most repairs within one attempt. Models of up to 3B gain less by them than by another sample, which
+    costs half: shown their own patch, they give it again. Where it is 0, a second attempt on the tier is
+    not shown what failed in the first one either. From 7B on, 1 may be better on the deep tier."""
     copies: TierNumbers = TierNumbers(fast=1, deep=1, reviewer=1)
     """How often one sample is asked for again at once, in other ways, when the reply is the code as it was
     or code that failed before."""

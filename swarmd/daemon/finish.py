@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from swarmd import durable
 from swarmd.bus import outbox
 from swarmd.clock import rfc3339
-from swarmd.coding.history import is_settled
 from swarmd.daemon.context import Context
 from swarmd.daemon.journal import event
 from swarmd.daemon.state import SNAPSHOT, RequestState, TaskState
@@ -21,6 +20,7 @@ from swarmd.errors import SwarmdError
 from swarmd.home import Home
 from swarmd.knowledge import Lesson, add
 from swarmd.messages import AuditPoint, ErrorInfo, Result, TaskResult, Usage, dump, load
+from swarmd.planning.kinds import asks_for_tests
 from swarmd.workspace import remove_tree
 
 __all__ = [
@@ -146,7 +146,10 @@ class Finisher:
 
 def _lesson(request: RequestState, task: TaskState) -> Lesson:
     last = task.history[-1] if task.history else None
-    why = last.failure.digest if last and last.failure else task.reason or "all gates passed"
+    well = "all gates passed"
+    if last and last.way == "settle":
+        well += ", but they were only examples, and no second answer agreed"
+    why = last.failure.digest if last and last.failure else task.reason or well
     return Lesson(
         request_id=request.request.request_id,
         task_id=task.packet.task_id,
@@ -230,7 +233,7 @@ def _optional(request: RequestState, task: TaskState) -> bool:
         return True
     if task.packet.agent_type == "review":
         return not any(o.failure and o.failure.kind == "review" for o in task.history) and kind != "review"
-    wanted = kind == "test" or "test" in request.request.user_request.lower()
+    wanted = kind == "test" or asks_for_tests(request.request.user_request)
     return task.packet.agent_type == "testing" and not wanted
 
 
@@ -275,7 +278,8 @@ def _status(request: RequestState) -> tuple[Status, ErrorInfo | None]:
 def _was_settled(request: RequestState) -> bool:
     """Whether code was taken that passed its gates, and that no second answer confirmed."""
     ended_well = (task for task in request.tasks.values() if task.status == "succeeded")
-    return any(is_settled(task.history[task.earlier :]) for task in ended_well)
+    taken = (next((one for one in reversed(task.history) if one.ok), None) for task in ended_well)
+    return any(one is not None and one.way == "settle" for one in taken)
 
 
 def _summary(request: RequestState, status: Status, error: ErrorInfo | None) -> str:

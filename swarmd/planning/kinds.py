@@ -10,7 +10,7 @@ from swarmd.messages import AcceptedRequest
 from swarmd.messages.request import Kind
 from swarmd.planning.typeinfo import TypeInfo, named_type, server_of
 
-__all__ = ["detect", "resolve"]
+__all__ = ["asks_for_tests", "detect", "resolve"]
 
 _START = r"\A\W*(?:(?:please|can you|could you|i want you to|we need to|just)\W+)*"
 _MAKE = r"\b(?:add|write|create|improve|update|extend|complete|correct|fix|generate|provide)\s+"
@@ -44,6 +44,11 @@ KIND_WORDS: tuple[tuple[Kind, str], ...] = (
 _RULES = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in KIND_WORDS)
 _READ = 4000
 """Characters of a request that are looked at: what it is about stands at its beginning."""
+
+
+def asks_for_tests(text: str) -> bool:
+    """Whether the request ``text`` speaks of tests."""
+    return re.search(r"\btest(?:s|ed|ing)?\b", text, re.IGNORECASE) is not None
 
 
 def detect(text: str, *, tests_fail: bool) -> Kind:

@@ -126,6 +126,8 @@ def _task(ctx: RoleContext, target: Target, failures: Sequence[Evidence]) -> pro
     order = ctx.order
     if target.source is None and ctx.read.exists(target.path):
         raise FormatError(f"{target.path} is no text file that can be edited.")
+    if target.path.endswith((".py", ".pyi")) and "\r" in (target.source or "").replace("\r\n", "\n"):
+        raise FormatError(f"{target.path} has line ends of its own kind (bare CR); it is not edited.")
     around = surroundings(
         target, ctx.task, ctx.survey, ctx.read, ctx.tags, evidence=failures, budget=order.context_tokens
     )
@@ -194,7 +196,8 @@ def _brief(ctx: RoleContext, task: prompts.Task, way: prompts.Framing) -> prompt
 
 def _read(order: Order, task: prompts.Task, brief: prompts.Brief, reply: ChatReply) -> str:
     """The file's new text that ``reply`` gives. Raises EditError."""
-    text = continued(brief.begun, reply.text) if brief.begun else reply.text
+    begun = brief.begun
+    text = continued(begun.text, reply.text, begun.indent) if begun else reply.text
     new = read_edit(text, brief.edit, cut=reply.finish == "length")
     _check_new(order, task, new)
     return new

@@ -18,6 +18,7 @@ from swarmd.coding.target import Target, choose
 from swarmd.coding.testfile import Style, Subject, assemble, prune
 from swarmd.errors import ModelError
 from swarmd.messages import Proposal
+from swarmd.planning.kinds import asks_for_tests
 from swarmd.planning.paths import new_test, subject_of_test
 from swarmd.workspace.patch import FileChange, make
 
@@ -61,7 +62,7 @@ def _as_examples_say(ctx: RoleContext, subject: Subject) -> str | None:
     """The examples that the request is about, as tests: before any that a model makes up, unless somebody
     asked for tests."""
     order = ctx.order
-    if (order.attempt, order.sample) != (1, 1) or "test" in order.user_request.lower():
+    if (order.attempt, order.sample) != (1, 1) or asks_for_tests(order.user_request):
         return None
     return exampletests.write(ctx.survey.examples, subject, _style(ctx))
 

@@ -39,6 +39,10 @@ def test_a_name_that_means_one_thing_is_imported(body: str, line: str) -> None:
         "math = object()\n\n\ndef f(x):\n    return math.sqrt(x)\n",
         "from numpy import *\n\n\ndef f(x):\n    return math.sqrt(x)\n",
         "def f(x):\n    return numpy.array(x) + math\n",
+        "def f(string_list):\n    return string.split()\n",
+        "chain, cycle = 3, 4\n\n\ndef f(x):\n    return chain + cycle\n",
+        "for product in ():\n    pass\n\n\ndef f(x):\n    return product\n",
+        "def g():\n    global product\n    product = 1\n\n\ndef f(x):\n    return product\n",
         "class Counter:\n    pass\n\n\ndef f(x):\n    return Counter()\n",
     ],
 )

@@ -105,3 +105,11 @@ def test_what_was_settled_before_it_failed_is_a_failure() -> None:
     state = request("Add it", "feature", coding="failed", testing="skipped")
     settle(state)
     assert _status(state)[0] == "failed"
+
+
+def test_another_answer_that_passed_after_one_was_settled_counts() -> None:
+    state = request("Add it", "feature", coding="succeeded")
+    settle(state)
+    task = next(iter(state.tasks.values()))
+    task.history.append(Outcome(attempt=3, sample=1, tier="deep", ok=True))
+    assert _status(state)[0] == "succeeded"
