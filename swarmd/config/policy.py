@@ -85,9 +85,10 @@ class ReactionSettings(Section):
 class PolicySettings(Section):
     """The attempt loop: how often, how many, when to go up a tier, when to stop."""
 
-    samples: TierCounts = TierCounts(fast=2, deep=3, reviewer=1)
-    """Most samples in one attempt. The first is drawn by itself; the others too, unless the model answers
-    several calls at one time (models.<name>.parallel)."""
+    samples: TierCounts = TierCounts(fast=1, deep=3, reviewer=1)
+    """Most samples in one attempt. Where a model of 0.5B fails at temperature 0, a second, warmer sample of
+    it hardly ever passes; one of 1.5B often does. The first is drawn by itself; the others too, unless the
+    model answers several calls at one time (models.<name>.parallel)."""
     fills: TierNumbers = TierNumbers(fast=0, deep=4, reviewer=0)
     """How often a tier, before its first sample, writes single statements anew where a test fails: without
     being shown what stands there, which small models would copy. Such a task begins on the first tier that

@@ -78,7 +78,8 @@ def _policy(policy: PolicySettings, agent_type: AgentType) -> PolicySettings:
         update["max_attempts"] = min(policy.max_attempts, agent_type.limits.attempts)
     if agent_type.role == "testing":  # its repair takes out the tests that failed, which needs no model
         repairs = {tier: max(1, policy.repairs.of(tier)) for tier in TIERS}
-        update["repairs"] = TierNumbers(**repairs)
+        samples = {tier: max(2, policy.samples.of(tier)) for tier in TIERS}
+        update |= {"repairs": TierNumbers(**repairs), "samples": TierNumbers(**samples)}
         update["on_failure"] = policy.on_failure.model_copy(update={"assertion": "repair"})
     return policy.model_copy(update=update)
 

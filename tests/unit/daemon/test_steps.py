@@ -42,7 +42,7 @@ def failed(kind: str = "assertion", **fields: Any) -> Outcome:
 
 def test_what_comes_next_is_told_in_words() -> None:
     words = then(office(), REQUEST, a_task(), failed())
-    assert words == "fast, attempt 1, sample 2"
+    assert words == "deep, attempt 2, sample 1"
     late = failed(tier="reviewer", attempt=5)
     assert then(office(), REQUEST, a_task(), late) == "give up"
     passed = Outcome(attempt=1, sample=1, tier="fast", ok=True, diff_files=1)
@@ -91,9 +91,11 @@ def test_only_the_last_task_that_changes_code_is_filled_in() -> None:
 
 
 def test_repairs_are_told_apart() -> None:
-    step = step_of(
-        office(policy={"repairs": {"fast": 1, "deep": 1, "reviewer": 1}}), REQUEST, a_task(failed("name"))
-    )
+    policy = {
+        "repairs": {"fast": 1, "deep": 1, "reviewer": 1},
+        "samples": {"fast": 2, "deep": 2, "reviewer": 1},
+    }
+    step = step_of(office(policy=policy), REQUEST, a_task(failed("name")))
     assert described(step) == "fast, attempt 1, sample 2, to repair the patch"
 
 
