@@ -48,8 +48,11 @@ smallest models write the sentence and forget the block.)"""
 _UNCLEAR = re.compile(r"```|<{5,}|>{5,}|</?think>|[\r\u00a0]")
 """What the reader of replies takes for something else than code."""
 _OF_HEADS = re.compile(
-    r"\b(?:parameters?|arguments?|kwargs|keywords?|signature|async\w*|coroutine|decorat\w*|staticmethod|"
-    r"classmethod|property|annotat\w*|type hints?|docstrings?|renam\w*)\b",
+    r"\b(?:async|coroutine|staticmethod|classmethod|decorat\w+|renam\w+|signature|annotations?|type hints?)\b|@\w"
+    r"|\b(?:add|accept|tak|remov|drop|chang|giv|gets?|new|extra|optional|another|more)\w*\s+(?:[\w`'-]+\s+){0,4}?"
+    r"(?:parameters?|arguments?|kwargs|keywords?)\b"
+    r"|\b(?:add|chang|updat|fix|improv|extend|correct|rewrit|writ)\w*\s+"
+    r"(?:(?:an?|the|its|their|better|missing)\s+)*docstrings?\b",
     re.IGNORECASE,
 )
 """Words of who wants another head."""

@@ -37,7 +37,8 @@ class Cart:
 
 def brief(source: str, **more: object) -> prompts.Brief:
     target = Target("cart.py", source, choices=(("Cart.total",),))
-    task = Task("Implement total.", "Implement total.", target, continues=True, **more)  # type: ignore[arg-type]
+    said = {"action": "Implement total.", "user_request": "Implement total.", **more}
+    task = Task(target=target, continues=True, **said)  # type: ignore[arg-type]
     return prompts.build("Be good.", task, 1, budget=2000, reply=500)
 
 
@@ -71,6 +72,8 @@ def test_the_head_of_what_has_no_body_is_the_replys_beginning_and_stands_nowhere
         (STUB.replace("all prices", "all\u00a0prices"), {}),
         (STUB, {"user_request": "Implement total(prices, currency)."}),
         (STUB, {"user_request": "Give total a parameter for the currency."}),
+        (STUB, {"user_request": "Implement total as a staticmethod."}),
+        (STUB, {"user_request": "Implement total and improve its docstring."}),
     ],
 )
 def test_a_reply_is_not_begun(source: str, more: dict[str, object]) -> None:
@@ -80,6 +83,18 @@ def test_a_reply_is_not_begun(source: str, more: dict[str, object]) -> None:
     made = prompts.build("", task, 1, budget=2000, reply=500)
     assert made.begun is None
     assert [one.role for one in made.prompt.messages] == ["user"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Implement the method total in cart.py as its docstring says.",
+        "Write total in cart.py as the docstring describes; prices is its only argument.",
+        "Implement total(prices): total([1, 2]) == 3, and total('ab') raises a TypeError.",
+    ],
+)
+def test_a_request_that_only_speaks_of_the_head_does_not_change_it(words: str) -> None:
+    assert brief(STUB, user_request=words).begun is not None
 
 
 @pytest.mark.parametrize("more", [{"tier": "reviewer"}, {"nth": 3}])
