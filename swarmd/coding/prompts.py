@@ -42,15 +42,16 @@ Framing = Literal["direct", "anew", "explain"]
 not the code, so that it cannot copy it; where it goes on with a reply that was begun, they are its
 beginning. explain: a comment on what is wrong is asked for first; it stands
 above the definition, so that it does not come into the file; of what has no body yet, comments on its steps,
-which may stay. (Asked for a sentence before the block, the
-smallest models write the sentence and forget the block.)"""
+which may stay. (Asked for a sentence before the block, the smallest models write the sentence and forget
+the block.)"""
 
 _UNCLEAR = re.compile(r"```|<{5,}|>{5,}|</?think>|[\r\u00a0]")
 """What the reader of replies takes for something else than code."""
 _OF_HEADS = re.compile(
-    r"\b(?:async|coroutine|staticmethod|classmethod|decorat\w+|renam\w+|signature|annotations?|type hints?)\b|@\w"
-    r"|\b(?:add|accept|tak|remov|drop|chang|giv|gets?|new|extra|optional|another|more)\w*\s+(?:[\w`'-]+\s+){0,4}?"
-    r"(?:parameters?|arguments?|kwargs|keywords?)\b"
+    r"\b(?:async|coroutine|staticmethod|classmethod|decorat\w+|renam\w+|signature|annotations?|type hints?)\b"
+    r"|@\w"
+    r"|\b(?:add|accept|tak|remov|drop|chang|giv|gets?|new|extra|optional|another|more)\w*\s+"
+    r"(?:[\w`'-]+\s+){0,4}?(?:parameters?|arguments?|kwargs|keywords?)\b"
     r"|\b(?:add|chang|updat|fix|improv|extend|correct|rewrit|writ)\w*\s+"
     r"(?:(?:an?|the|its|their|better|missing)\s+)*docstrings?\b",
     re.IGNORECASE,
