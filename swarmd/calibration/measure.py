@@ -8,6 +8,7 @@ from typing import Protocol
 
 from swarmd.calibration import choice, results
 from swarmd.calibration.exercises import Exercise, version
+from swarmd.calibration.kept import KeptTrials
 from swarmd.clock import SystemClock, rfc3339
 from swarmd.coding import prompts
 from swarmd.coding.context import strip_comments
@@ -59,7 +60,8 @@ def calibrate(
     checks: Checks,
     on_trial: OnTrial,
 ) -> Calibration:
-    """Measure the model that swarmd.toml calls ``model``, without a daemon; nothing is kept here.
+    """Measure the model that swarmd.toml calls ``model``, without a daemon. Trials of a run that was
+    interrupted are not done again.
 
     Raises ModelError, ConfigError or SandboxError: then nothing is known of the model. Ctrl-C ends it.
     """
@@ -76,7 +78,8 @@ async def _calibrate(
 ) -> Calibration:
     router = Router(settings, Store(default_folder(settings)), home.make_runtime())
     calls = Calls(settings, router, lambda event, fields: None)
-    served: list[str] = []
+    served = [settings.models[model].provider]
+    kept = KeptTrials(home, results.identity(settings, model))
 
     async def ask(call: ChatCall) -> ChatReply:
         addressed = call.model_copy(update={"model": model, "privacy": settings.privacy})
@@ -85,7 +88,7 @@ async def _calibrate(
         return reply
 
     try:
-        found = await trials(ask, exercises, system_prompt(home), checks, on_trial)
+        found = await trials(ask, exercises, system_prompt(home), checks, on_trial, kept)
     finally:
         await router.close()
     return Calibration(
@@ -94,7 +97,7 @@ async def _calibrate(
         count=len(exercises),
         seed=SEED,
         measured_at=rfc3339(SystemClock().now()),
-        served_by=served[-1] if served else "",
+        served_by=served[-1],
         order=choice.order_of(found),
         scores=[choice.score(form, found) for form in DEFAULT_ORDER],
         trials=found,
@@ -102,15 +105,20 @@ async def _calibrate(
 
 
 async def trials(
-    ask: Ask, exercises: Sequence[Exercise], system: str, checks: Checks, on_trial: OnTrial
+    ask: Ask,
+    exercises: Sequence[Exercise],
+    system: str,
+    checks: Checks,
+    on_trial: OnTrial,
+    kept: KeptTrials,
 ) -> list[FormTrial]:
-    """Every exercise in every format. Which format comes first goes round, because an engine has read the
-    beginning of the second prompt already."""
+    """Every exercise in every format, but for those that were ``kept``. Which format comes first goes round,
+    because an engine has read the beginning of the second prompt already."""
     found: list[FormTrial] = []
     for number, exercise in enumerate(exercises):
         turn = number % len(DEFAULT_ORDER)
         for form in (*DEFAULT_ORDER[turn:], *DEFAULT_ORDER[:turn]):
-            found.append(await _trial(ask, exercise, form, system, checks))
+            found.append(await _trial(ask, exercise, form, system, checks, kept))
             on_trial(found[-1])
     return found
 
@@ -123,7 +131,9 @@ def question(exercise: Exercise, form: EditForm, system: str) -> prompts.Brief:
     return prompts.build(system, task, 1, budget=CONTEXT_TOKENS, reply=REPLY_TOKENS, way="direct")
 
 
-async def _trial(ask: Ask, exercise: Exercise, form: EditForm, system: str, checks: Checks) -> FormTrial:
+async def _trial(
+    ask: Ask, exercise: Exercise, form: EditForm, system: str, checks: Checks, kept: KeptTrials
+) -> FormTrial:
     brief = question(exercise, form, system)
     call = ChatCall(
         tier="fast",
@@ -134,6 +144,17 @@ async def _trial(ask: Ask, exercise: Exercise, form: EditForm, system: str, chec
         purpose="calibrate",
     )
     trial = FormTrial(exercise=exercise.name, form=form, well_formed=False, correct=False)
+    before = kept.find(call, trial)
+    if before is None:
+        before = await _done(ask, call, brief, trial, exercise, checks)
+        kept.keep(call, before)
+    return before
+
+
+async def _done(
+    ask: Ask, call: ChatCall, brief: prompts.Brief, trial: FormTrial, exercise: Exercise, checks: Checks
+) -> FormTrial:
+    """``trial``, as it went."""
     try:
         reply = await ask(call)
     except ModelReplyError as error:  # an empty reply is this model's own fault

@@ -39,7 +39,8 @@ def calibrate(context: Context, names: tuple[str, ...], exercises: int | None, s
 
     NAME is a model of swarmd.toml, TIER is fast, deep or reviewer. Default: the model of every tier.
     Needs no daemon; one that runs uses the result at once. It takes some minutes for each model. Ctrl-C
-    ends it: a model that is not done with all exercises keeps the result that it had.
+    ends it: a model that is not done with all exercises keeps the result that it had, and the same command
+    goes on from there.
     """
     home, settings = context.existing_home(), context.settings
     models = list(dict.fromkeys(model_named(settings, which) for which in names or TIERS))
@@ -47,6 +48,7 @@ def calibrate(context: Context, names: tuple[str, ...], exercises: int | None, s
         return _show(context, models)
     from swarmd.calibration.exercises import load_exercises
     from swarmd.calibration.judge import Judge
+    from swarmd.calibration.kept import forget
     from swarmd.calibration.results import file_of, save
     from swarmd.sandbox import choose
 
@@ -64,6 +66,7 @@ def calibrate(context: Context, names: tuple[str, ...], exercises: int | None, s
             context.output.note(f"{model}: the result of more exercises, which is there already, is kept")
         else:
             path = save(home, measured)
+        forget(home, model)
         done.append({"model": model, "ok": True, "file": str(path), **_as_json(measured, current=True)})
         _print(context, measured, current=True)
     context.output.document("model calibrate", models=done)
@@ -90,7 +93,7 @@ def _measure(context: Context, model: str, exercises: Sequence[Exercise], judge:
     try:
         return measure(context.settings, context.home, model, exercises, judge, on_trial)
     except KeyboardInterrupt:
-        context.output.note(f"interrupted; nothing was kept of {model}")
+        context.output.note(f"interrupted; the same command goes on with {model} from here")
         raise
 
 

@@ -123,8 +123,8 @@ def test_a_model_that_cannot_be_asked_keeps_what_it_had(
     assert file_of(home, "scripted").read_bytes() == before
 
 
-def test_what_is_interrupted_is_not_kept(
-    calibrate: Calibrate, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_what_is_interrupted_is_no_result_and_goes_on_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen = []
 
@@ -135,8 +135,17 @@ def test_what_is_interrupted_is_not_kept(
         return ""
 
     monkeypatch.setattr(Judge, "fault", interrupted)
-    with pytest.raises(json.JSONDecodeError):  # no document: there is no answer
-        calibrate({"symbol": right, "file": right, "replace": right})
-    assert len(seen) == 4
-    assert main(["model", "calibrate", "--show"]) == ExitCode.OK
-    assert "not calibrated" in capsys.readouterr().out
+    command = ["model", "calibrate", "--exercises", str(COUNT)]
+    with ScriptedModel(rules({"symbol": right, "file": right, "replace": right}, COUNT)) as model:
+        home = temporary_home(tmp_path, **model.settings())
+        monkeypatch.setenv("SWARMD_HOME", str(home.root))
+        main(command)
+        assert len(seen) == 4
+        assert main(["model", "calibrate", "--show"]) == ExitCode.OK
+        assert "not calibrated" in capsys.readouterr().out
+        assert main(command) == ExitCode.OK
+    assert len(seen) == 3 * COUNT + 1, "only the one that was interrupted was judged twice"
+    known = read(file_of(home, "scripted"))
+    assert known is not None
+    assert len(known.trials) == 3 * COUNT
+    assert [path.suffix for path in home.calibration.iterdir()] == [".json"]
