@@ -141,8 +141,6 @@ def _last_of(outcomes: Sequence[Outcome]) -> Outcome | None:
 
 def samples_told(known: History) -> str:
     """How many samples of the last tier, in words."""
-    if not known.tier:
-        return f"the statements that were filled in on {known.last.tier}"
     count = sum(outcome.width for outcome in known.tier)
     return f"{count} sample{'s' if count > 1 else ''} on {known.last.tier}"
 

@@ -37,7 +37,7 @@ the order in which they are asked:
 11    the attempt goes on                               the next sample, as the failure's class says; plain
                                                         ones as many at one time as the model answers
 12    the attempt is over, and the tier has had fewer   a new attempt there; where the tier repairs at all,
-      than attempts_per_tier                            it begins with the best of what failed before
+      than attempts_per_tier, fills aside               it begins with the best of what failed before
 13    the tier has had its attempts                     the next tier: fast, deep, reviewer. It begins
                                                         afresh, unless the best of deep's patches needs
                                                         a minimal repair: then with that
@@ -275,10 +275,10 @@ _RULES: tuple[Callable[[History], Try | Stop | None], ...] = (
 
 
 def _attempt_is_over(known: History) -> Try | Stop:  # 12, 13
-    attempts_here = {one.attempt for one in (*known.tier, *known.fills)}
+    attempts_here = {one.attempt for one in known.tier}
     if len(attempts_here) < known.policy.attempts_per_tier.of(known.last.tier):
         return _new_attempt(known, known.last.tier)
-    gates = {one.failure.gate for one in known.tier or known.fills if one.failure} - {None}
+    gates = {one.failure.gate for one in known.tier if one.failure} - {None}
     return _go_up(
         known, f"{', '.join(sorted(map(str, gates)) or ['it'])} failed in {facts.samples_told(known)}"
     )

@@ -94,14 +94,18 @@ class PolicySettings(Section):
     being shown what stands there, which small models would copy. Such a task begins on the first tier that
     does so: models of 0.5B pass the shown tests with wrong statements too often. It needs a model that fills
     gaps (models.<name>.fill) and a Python function to suspect. When all suspect statements were tried, they
-    are tried again, at a higher temperature. A tier's fills are an attempt of their own: a tier with one
-    attempt makes no other samples then, unless it is the task's last attempt."""
+    are tried again, at a higher temperature. A tier's fills are an attempt of their own, which
+    attempts_per_tier does not count and which is never the task's last one."""
     fill_width: FillWidths = FillWidths(fast=4, deep=4, reviewer=4)
     """Statements that are filled in each time, the most suspicious first; at most 32."""
-    attempts_per_tier: TierCounts = TierCounts(fast=1, deep=2, reviewer=1)
-    """A tier whose attempts have all failed at their gates hands the task to the next one."""
+    attempts_per_tier: TierCounts = TierCounts(fast=1, deep=1, reviewer=1)
+    """A tier whose attempts have all failed at their gates hands the task to the next one. Where three
+    samples of a small model fail, three more of it hardly ever pass."""
     max_attempts: int = Field(default=5, ge=1)
     """Over all tiers; then the task is aborted."""
+    unjudged_tier: Literal["fast", "deep", "reviewer"] = "deep"
+    """Where new code begins at least when no failing test, no example and no command of the request can tell
+    whether it does what was asked: nothing would notice what the smallest model gets wrong."""
     opinions: int = Field(default=3, ge=1, le=5)
     """Most answers for new code that only examples speak for. Another one is asked for, of the next tier, and
     both are called with other inputs of the kind that the examples show: the first two that do the same are

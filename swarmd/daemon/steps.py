@@ -10,6 +10,7 @@ from swarmd.daemon.context import Context
 from swarmd.daemon.state import RequestState, TaskState
 from swarmd.messages import Outcome, Tier
 from swarmd.models.infill import marks_of
+from swarmd.verify.demand import is_judged
 
 __all__ = ["described", "judged_before", "step_of", "then"]
 
@@ -30,12 +31,21 @@ def step_of(context: Context, request: RequestState, task: TaskState, *new: Outc
     agent_type = context.types.valid.get(task.packet.agent_type)
     if agent_type is None:
         return Stop(f"there is no valid agent type {task.packet.agent_type!r} any more")
-    start = request.request.tier or task.packet.tier
+    start = request.request.tier or _start(context, request, task, agent_type)
     policy = _policy(context.settings.policy, agent_type)
     history = [*task.history[task.earlier :], *new]
     alone = agent_type.role == "coding" and len(task.packet.files_owned) == 1
     slots = _slots(context.settings, agent_type) if alone else {}  # others draw one by one
     return next_step(history, start, policy, slots, fillers=_fillers(context, request, task, agent_type))
+
+
+def _start(context: Context, request: RequestState, task: TaskState, agent_type: AgentType) -> Tier:
+    """The packet's tier, or a larger one for new code that nothing can judge."""
+    tier, least = task.packet.tier, context.settings.policy.unjudged_tier
+    plan, survey = request.plan, request.survey
+    if agent_type.role != "coding" or plan is None or survey is None:
+        return tier
+    return tier if is_judged(request.request, plan.kind, survey) else max(tier, least, key=TIERS.index)
 
 
 def _slots(settings: Settings, agent_type: AgentType) -> dict[Tier, int]:

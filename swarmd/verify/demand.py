@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from swarmd.messages import Packet, Plan, Request
+from swarmd.messages import Packet, Plan, Request, Survey
 from swarmd.verify.facts import ExampleFacts
 from swarmd.verify.roles import Role
 
-__all__ = ["code_to_come", "example_targets", "kind_of", "targets"]
+__all__ = ["code_to_come", "example_targets", "is_judged", "kind_of", "targets"]
 
 _FIX = re.compile(r"\b(?:fix|fixes|bug|bugs|failing|broken|repair|crash(?:es)?|regression)\b", re.IGNORECASE)
 
@@ -56,6 +56,14 @@ def _is_named(request: Request, test_id: str) -> bool:
     stems = {PurePosixPath(word).stem for word in words if word.endswith(".py")}
     stem = PurePosixPath(path).stem if path.endswith(".py") else path.split(".")[-3:][0]
     return stem.removeprefix("test_").removesuffix("_test") in {one.removeprefix("test_") for one in stems}
+
+
+def is_judged(request: Request, kind: str, survey: Survey) -> bool:
+    """Whether anything but a model can tell that what is asked for was done: a failing test or an example
+    that the request is about, or a command of its own. What is not new is judged by what was there."""
+    if kind not in ("feature", "project"):
+        return True
+    return bool(request.verify or survey.examples or targets(request, kind, survey.base_failed))
 
 
 def code_to_come(

@@ -215,7 +215,11 @@ WITH_FILLS = {
     "single statements come first": ("", "fast 1.1 fill"),
     "no model answered a fill": ("fast 1.1 model way=fill", "fast 1.1 fill"),
     "a fill that passes is the end": ("fast 1.1 ok way=fill", "stop: it passed its gates"),
-    "the fast tier fills once": (FILLED, "deep 2.1 fill"),
+    "the fast tier fills once, and then makes its samples": (FILLED, "fast 2.1 sample"),
+    "when those have failed, the next tier fills": (
+        f"{FILLED}, fast 2.1 assertion, fast 2.2 assertion",
+        "deep 3.1 fill",
+    ),
     "a fill does not fit with the others": ("fast 1.1 conflict way=fill", "fast 2.1 repair 1.1"),
     "it passed alone, and not with the others": (
         "fast 1.1 ok way=fill, fast 1.1 assertion way=fill",
@@ -351,14 +355,8 @@ def test_the_last_attempt_is_never_one_of_fills() -> None:
     policy = PolicySettings(max_attempts=2)
     done = ", ".join(f"deep 1.{sample} assertion way=fill" for sample in (1, 2, 3, 4))
     assert tell(next_step(read(done), "fast", policy, fillers=TIERS)) == "deep 2.1 sample"
-    assert tell(next_step(read(FILLED), "fast", policy, fillers=TIERS)) == "deep 2.1 sample"
+    assert tell(next_step(read(FILLED), "fast", policy, fillers=TIERS)) == "fast 2.1 sample"
     assert tell(next_step([], "fast", PolicySettings(max_attempts=1), fillers=TIERS)) == "fast 1.1 sample"
-
-
-def test_why_fills_go_up_is_told() -> None:
-    step = next_step(read(FILLED), "fast", PolicySettings(), fillers=TIERS)
-    assert isinstance(step, Try)
-    assert step.why == "tests failed in the statements that were filled in on fast"
 
 
 @pytest.mark.parametrize("reaction", ["stop", "escalate"])

@@ -6,7 +6,7 @@ import pytest
 
 from swarmd.daemon.finish import _status, _summary, commit_message, only_by_models, required_failure
 from swarmd.daemon.state import RequestState, TaskState
-from swarmd.messages import AcceptedRequest, Failure, Outcome, Packet, Plan
+from swarmd.messages import AcceptedRequest, Failure, Outcome, Packet, Plan, Survey
 
 
 def request(text: str = "Fix the cart", kind: str = "bugfix", **statuses: str) -> RequestState:
@@ -113,3 +113,18 @@ def test_another_answer_that_passed_after_one_was_settled_counts() -> None:
     task = next(iter(state.tasks.values()))
     task.history.append(Outcome(attempt=3, sample=1, tier="deep", ok=True))
     assert _status(state)[0] == "succeeded"
+
+
+def test_new_code_that_nothing_can_judge_is_unconfirmed() -> None:
+    state = request("Add it", "feature", coding="succeeded", testing="succeeded")
+    survey = {"request_id": "r", "workspace": "/w", "base_commit": "c", "base_name": "main"}
+    state.survey = Survey.model_validate(survey)
+    assert _status(state)[0] == "succeeded", "nothing was changed"
+    state.commit = "d"
+    assert _status(state)[0] == "unconfirmed"
+    example = {"example_id": "e", "steps": [], "symbol": "f", "origin": "request"}
+    state.survey = Survey.model_validate(survey | {"examples": [example]})
+    assert _status(state)[0] == "succeeded"
+    fixed = request("Fix it", "bugfix", coding="succeeded")
+    fixed.survey, fixed.commit = Survey.model_validate(survey), "d"
+    assert _status(fixed)[0] == "succeeded"

@@ -51,9 +51,11 @@ def test_what_comes_next_is_told_in_words() -> None:
 
 
 def bugfix(kind: str = "bugfix", *tasks: Any) -> Any:
-    survey = SimpleNamespace(base_results=[SimpleNamespace(failures=["one"])])
+    survey = SimpleNamespace(
+        base_results=[SimpleNamespace(failures=["one"])], base_failed=[], examples=["f(1) == 2"]
+    )
     return SimpleNamespace(
-        request=SimpleNamespace(tier=None),
+        request=SimpleNamespace(tier=None, verify=[], user_request="Add it", files=[]),
         survey=survey,
         plan=SimpleNamespace(kind=kind),
         tasks={str(number): task for number, task in enumerate(tasks)},
@@ -81,6 +83,24 @@ def test_fills_know_nothing_of_the_request_so_others_ask_for_samples() -> None:
     again = a_task()
     again.earlier = 1
     assert described(step_of(office(), bugfix(), again)) == SAMPLES, "it begins with what failed before"
+
+
+def test_new_code_that_nothing_can_judge_begins_on_a_larger_tier() -> None:
+    unjudged = bugfix("feature")
+    unjudged.survey.examples = []
+    begins = {"": "deep", "fast": "fast", "reviewer": "reviewer"}
+    for least, tier in begins.items():
+        policy = {"unjudged_tier": least} if least else {}
+        step = step_of(office(policy=policy), unjudged, a_task())
+        assert described(step) == f"{tier}, attempt 1, sample 1"
+    assert described(step_of(office("docs"), unjudged, a_task())) == SAMPLES
+    unjudged.request.verify = [["make", "check"]]
+    assert described(step_of(office(), unjudged, a_task())) == SAMPLES
+    unjudged.request.verify = []
+    unjudged.survey.base_failed = ["test_a.py::test_it"]
+    assert described(step_of(office(), unjudged, a_task())).startswith("deep"), "it is not about that test"
+    unjudged.request.user_request = "Make test_it pass"
+    assert described(step_of(office(), unjudged, a_task())) == SAMPLES
 
 
 def test_only_the_last_task_that_changes_code_is_filled_in() -> None:
