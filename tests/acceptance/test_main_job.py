@@ -106,9 +106,12 @@ def run_main_job(daemon: Daemon, folder: Path, timeout: float = 900) -> dict[str
     assert fingerprint(shop) == before
     for name, result in results.items():
         print(name, result["status"], f"{result['seconds']:.0f} s", result["tokens"], result["error"])
-        if result["status"] == "succeeded":
+        # nothing but models can tell whether the new function does what was asked
+        delivered = "unconfirmed" if name == "feature" else "succeeded"
+        assert result["status"] in (delivered, "failed")
+        if result["status"] == delivered:
             judge_again(name, shop, result, folder / f"clone-{name}")
-    assert [r["status"] for r in results.values()].count("succeeded") >= 2, daemon.tail()
+    assert [r["status"] for r in results.values()].count("failed") <= 1, daemon.tail()
     assert daemon.swarmd("audit", "verify").returncode == 0
     return results
 

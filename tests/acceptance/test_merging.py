@@ -66,7 +66,7 @@ def test_what_is_red_together_is_never_delivered(
     assert len({line["task_id"] for line in tasks}) == 3, daemon.tail()
     assert daemon.events("verification_fail"), "they would have been red together"
     if learns:
-        assert result["status"] == "succeeded", daemon.tail()
+        assert result["status"] == "unconfirmed", "nothing but the model says that it is what was asked"
         values = {
             name: int(re.findall(r"return (\d+)", git(box, "show", f"{result['branch']}:{name}"))[0])
             for name in ("rule.py", "size.py")
