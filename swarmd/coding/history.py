@@ -23,6 +23,7 @@ __all__ = [
     "samples_told",
     "since_unconfirmed",
     "unanswered",
+    "who_passed",
 ]
 
 _AS_WRITTEN = frozenset({"conflict", "lint", "refused", "unconfirmed"})
@@ -38,6 +39,7 @@ class History:
     start: Tier
     policy: PolicySettings
     slots: Mapping[Tier, int]
+    models: Mapping[Tier, str]
 
     @cached_property
     def last(self) -> Outcome:
@@ -85,6 +87,11 @@ def since_unconfirmed(history: Sequence[Outcome]) -> list[Outcome]:
     """The first answer that passed without being confirmed, and all tries after it."""
     first = next((place for place, one in enumerate(history) if kind(one) == "unconfirmed"), len(history))
     return [one for one in history[first:] if kind(one) != "model"]
+
+
+def who_passed(known: History) -> set[str]:
+    """The models of which an answer passed without being confirmed."""
+    return {known.models[one.tier] for one in known.outcomes if kind(one) == "unconfirmed"}
 
 
 def is_settled(history: Sequence[Outcome]) -> bool:

@@ -17,10 +17,11 @@ the order in which they are asked:
                                                         over (12 to 14); samples, if there was nothing to
                                                         fill; if it conflicts, see 9. The sizes, classes and
                                                         repeats of fills mean nothing (4 to 8, 10, 11)
-3b    it passed, but only examples speak for it         another answer, of the next tier if it was the fast
-                                                        one's, to compare it with; when there were as many
-                                                        tries as policy.opinions since, or nothing else is
-                                                        left, the largest model's first one is taken
+3b    it passed, but only examples speak for it         an answer of the next tier with another model, to
+                                                        compare it with; where such answers differ, one more;
+                                                        after as many tries as policy.opinions, or where no
+                                                        other model is left, the largest model's first one is
+                                                        taken
 4     the failure's class says so (policy.on_failure)   stop, or the next tier
 5     a failed patch was larger than escalate_files     the deep tier, in a new attempt
       or escalate_lines, on the fast tier
@@ -117,16 +118,18 @@ def next_step(
     slots: Mapping[Tier, int] = MappingProxyType({}),
     *,
     fillers: Collection[Tier] = (),
+    models: Mapping[Tier, str] = MappingProxyType({}),
 ) -> Try | Stop:
     """What follows on ``history``, which holds every sample of the task, oldest first. ``slots``: how many
     calls of a tier its model answers at one time, if it is more than one. ``fillers``: the tiers
-    whose models may fill in single statements, if there may be any that are wrong."""
+    whose models may fill in single statements, if there may be any that are wrong. ``models``: the model of
+    each tier; of those that are left out it is another one each."""
     fills = {tier: policy.fills.of(tier) if tier in fillers else 0 for tier in TIERS}
     policy = policy.model_copy(update={"fills": TierNumbers(**fills)})
     if not history:
         filling = (tier for tier in TIERS[TIERS.index(start) :] if fills[tier] and policy.max_attempts > 1)
         return _first(1, next(filling, start), policy)
-    known = History(history, start, policy, slots)
+    known = History(history, start, policy, slots, {tier: models.get(tier, tier) for tier in TIERS})
     steps = (rule(known) for rule in _RULES)
     step = next((step for step in steps if step is not None), None) or _attempt_is_over(known)
     ends = isinstance(step, Stop) and not known.last.ok
@@ -148,7 +151,7 @@ def _no_model(known: History) -> Try | Stop | None:  # 3
     tries = facts.unanswered(known.outcomes)
     if tries < MODEL_TRIES:
         before, fillers = known.outcomes[:-tries], TIERS  # those that may not fill have no fills any more
-        return next_step(before, known.start, known.policy, known.slots, fillers=fillers)
+        return next_step(before, known.start, known.policy, known.slots, fillers=fillers, models=known.models)
     return _go_up(known, "no model answered")
 
 
@@ -171,13 +174,17 @@ def _unconfirmed(known: History) -> Try | Stop | None:  # 3b
     answers = facts.since_unconfirmed(known.outcomes)
     if not answers or facts.is_settled(known.outcomes):
         return None
-    last = known.last
+    last, passed = known.last, facts.who_passed(known)
     if len(answers) >= known.policy.opinions:
         return _settle(known)
     if known.kind != "unconfirmed":
         return None
-    if last.tier == "fast":
-        return _go_up(known, "a second opinion is asked for")
+    above = TIERS[TIERS.index(last.tier) + 1 :]
+    other = next((tier for tier in above if known.models[tier] not in passed), None)
+    if other is not None:
+        return _new_attempt(known, other, "another model's opinion is asked for")
+    if len(passed) < 2:
+        return _settle(known)
     nth = 1 + sum(one.width for one in known.tier)
     return Try(last.attempt, last.sample + 1, last.tier, temperature(nth), nth=nth)
 

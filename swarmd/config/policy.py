@@ -85,7 +85,7 @@ class ReactionSettings(Section):
 class PolicySettings(Section):
     """The attempt loop: how often, how many, when to go up a tier, when to stop."""
 
-    samples: TierCounts = TierCounts(fast=1, deep=3, reviewer=1)
+    samples: TierCounts = TierCounts(fast=1, deep=2, reviewer=1)
     """Most samples in one attempt. Where a model of 0.5B fails at temperature 0, a second, warmer sample of
     it hardly ever passes; one of 1.5B often does. The first is drawn by itself; the others too, unless the
     model answers several calls at one time (models.<name>.parallel)."""
@@ -98,18 +98,17 @@ class PolicySettings(Section):
     attempts_per_tier does not count and which is never the task's last one."""
     fill_width: FillWidths = FillWidths(fast=4, deep=4, reviewer=4)
     """Statements that are filled in each time, the most suspicious first; at most 32."""
-    attempts_per_tier: TierCounts = TierCounts(fast=1, deep=1, reviewer=1)
-    """A tier whose attempts have all failed at their gates hands the task to the next one. Where three
-    samples of a small model fail, three more of it hardly ever pass."""
+    attempts_per_tier: TierCounts = TierCounts(fast=1, deep=2, reviewer=1)
+    """A tier whose attempts have all failed at their gates hands the task to the next one."""
     max_attempts: int = Field(default=5, ge=1)
     """Over all tiers; then the task is aborted."""
     unjudged_tier: Literal["fast", "deep", "reviewer"] = "deep"
     """Where new code begins at least when no failing test, no example and no command of the request can tell
     whether it does what was asked: nothing would notice what the smallest model gets wrong."""
     opinions: int = Field(default=3, ge=1, le=5)
-    """Most answers for new code that only examples speak for. Another one is asked for, of the next tier, and
-    both are called with other inputs of the kind that the examples show: the first two that do the same are
-    right, as far as can be seen. 1: what passes the examples is taken."""
+    """Most answers for new code that only examples speak for. One of another model is asked for, and both are
+    called with other inputs of the kind that the examples show: when they do the same they are right, as far
+    as can be seen. Two answers of one model prove nothing. 1: what passes the examples is taken."""
     repairs: TierNumbers = TierNumbers(fast=0, deep=0, reviewer=1)
     """Most repairs within one attempt. Models of up to 3B gain less by them than by another sample, which
     costs half: shown their own patch, they give it again. Where it is 0, a second attempt on the tier is

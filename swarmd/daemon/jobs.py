@@ -17,7 +17,7 @@ from swarmd.daemon import task_events
 from swarmd.daemon.context import Context
 from swarmd.daemon.journal import Event, event
 from swarmd.daemon.state import RequestState, TaskState
-from swarmd.daemon.steps import then
+from swarmd.daemon.steps import models_of, then
 from swarmd.messages import (
     DISK_FULL,
     ErrorInfo,
@@ -66,6 +66,7 @@ class Jobs:
             role=self._role(task),
             order_id=task.order_id if task else None,
             proposal=self._proposal_path(request, task),
+            model=self._model(task),
             settles=task is not None and task.way == "settle",
             message=message,
             trailers=trailers or {},
@@ -85,6 +86,11 @@ class Jobs:
         """What kind of work its agent type does: it decides by which rules a proposal is judged."""
         agent_type = self._context.types.valid.get(task.packet.agent_type) if task else None
         return agent_type.role if agent_type else None
+
+    def _model(self, task: TaskState | None) -> str:
+        """Which model was asked for what is judged."""
+        agent_type = self._context.types.valid.get(task.packet.agent_type) if task else None
+        return models_of(self._context.settings, agent_type)[task.tier] if task and agent_type else ""
 
     def _proposal_path(self, request: RequestState, task: TaskState | None) -> str | None:
         if task is None or task.proposal is None:

@@ -19,7 +19,7 @@ from swarmd.daemon.context import Context
 from swarmd.daemon.formats import Formats
 from swarmd.daemon.journal import Event, event
 from swarmd.daemon.state import RequestState, TaskState
-from swarmd.daemon.steps import judged_before, step_of, then
+from swarmd.daemon.steps import judged_before, models_of, step_of, then
 from swarmd.errors import AgentError, SwarmdError, WorkspaceError
 from swarmd.knowledge.patterns import choose
 from swarmd.messages import Failure, Order, Outcome, Proposal, Tier, dump, load
@@ -336,7 +336,7 @@ def _earlier_failure(task: TaskState) -> Failure | None:
 
 def _continues(settings: Settings, agent_type: AgentType, tier: Tier) -> bool:
     """Whether the model of ``tier`` goes on with a reply that was begun for it."""
-    model = settings.models.get(agent_type.model or str(getattr(settings.tiers, tier)))
+    model = settings.models.get(models_of(settings, agent_type)[tier])
     if model is None:
         return False
     return model.provider != "openai" if model.continues is None else model.continues

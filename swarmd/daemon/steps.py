@@ -12,7 +12,7 @@ from swarmd.messages import Outcome, Tier
 from swarmd.models.infill import marks_of
 from swarmd.verify.demand import is_judged
 
-__all__ = ["described", "judged_before", "step_of", "then"]
+__all__ = ["described", "judged_before", "models_of", "step_of", "then"]
 
 _HOW = {
     "fill": "",
@@ -36,7 +36,13 @@ def step_of(context: Context, request: RequestState, task: TaskState, *new: Outc
     history = [*task.history[task.earlier :], *new]
     alone = agent_type.role == "coding" and len(task.packet.files_owned) == 1
     slots = _slots(context.settings, agent_type) if alone else {}  # others draw one by one
-    return next_step(history, start, policy, slots, fillers=_fillers(context, request, task, agent_type))
+    fillers, models = _fillers(context, request, task, agent_type), models_of(context.settings, agent_type)
+    return next_step(history, start, policy, slots, fillers=fillers, models=models)
+
+
+def models_of(settings: Settings, agent_type: AgentType) -> dict[Tier, str]:
+    """The name of the model that ``agent_type`` asks on each tier."""
+    return {tier: agent_type.model or str(getattr(settings.tiers, tier)) for tier in TIERS}
 
 
 def _start(context: Context, request: RequestState, task: TaskState, agent_type: AgentType) -> Tier:
@@ -52,7 +58,7 @@ def _slots(settings: Settings, agent_type: AgentType) -> dict[Tier, int]:
     """How many calls at one time the model of each tier answers, and the tier may make."""
     slots: dict[Tier, int] = {}
     for tier in TIERS:
-        model = settings.models.get(agent_type.model or getattr(settings.tiers, tier))
+        model = settings.models.get(models_of(settings, agent_type)[tier])
         slots[tier] = min(model.parallel if model else 1, settings.policy.concurrency.of(tier))
     return slots
 
@@ -69,8 +75,7 @@ def _fillers(context: Context, request: RequestState, task: TaskState, agent_typ
     if not built_in or not failing or _others_to_come(context, request, task):
         return []
     settings = context.settings
-    names = {tier: agent_type.model or str(getattr(settings.tiers, tier)) for tier in TIERS}
-    known = settings.models
+    names, known = models_of(settings, agent_type), settings.models
     return [tier for tier, name in names.items() if name in known and marks_of(name, known[name]) is not None]
 
 

@@ -95,6 +95,8 @@ class Job(Message):
     order_id: str | None = None
     proposal: str | None = None
     """Absolute path of the proposal to judge or to integrate."""
+    model: str = ""
+    """Which of swarmd.toml's models made it; empty: none did."""
     settles: bool = False
     """What passes its gates is taken, without a second opinion."""
     message: str = ""

@@ -37,6 +37,7 @@ def judge(bench: Bench) -> JobReport:
         verdict = Verdict(order_id=bench.order_id, ok=False, failure=why)
     else:
         record = judge_best(bench, proposal, bench.repo.tip())
+        record = record.model_copy(update={"model": bench.job.model})
         if record.verdict.ok and not record.verdict.held and not coding_to_come(bench):
             record = settle(bench, record) if bench.job.settles else confirm(bench, record)
             bench.clear()

@@ -1,9 +1,9 @@
-"""Second opinions: new code that only examples speak for is compared with another answer to the request.
+"""Second opinions: new code that only examples speak for is compared with another model's answer.
 
-Two models seldom make the same mistake. Both answers are called, in the sandbox, with other inputs of the
-kinds that the examples show (``examples/probes.py``); one that does the same as an earlier one is taken. So
-do CodeT (Chen et al., "Code Generation with Generated Tests", 2022) and AlphaCode (Li et al., 2022,
-by groups), with inputs that a model makes.
+Two models seldom make the same mistake; two answers of one model often do (docs/benchmarks.md). Both are
+called, in the sandbox, with other inputs of the kinds that the examples show (``examples/probes.py``); one
+that does the same as another model's is taken. So do CodeT (Chen et al., "Code Generation with Generated
+Tests", 2022) and AlphaCode (Li et al., 2022, by groups), with inputs that a model makes.
 """
 
 from __future__ import annotations
@@ -41,28 +41,28 @@ _Answers = Mapping[str, str]
 
 
 def confirm(bench: Bench, record: JudgeRecord) -> JudgeRecord:
-    """``record``, which passed, with what earlier answers say of it: as a failure of the class unconfirmed
-    when none does the same. Unchanged where there is more evidence than examples, or no input to compare on.
+    """``record``, which passed, with what earlier answers of other models say of it: as a failure of the
+    class unconfirmed when none does the same. Unchanged where there is more evidence than examples, or no
+    input to compare on.
     """
     inputs = _inputs(bench)
     mine = _answers(bench, record.commit, inputs) if inputs else {}
     if len(mine) < MIN_COMPARED:
         return record
     begun = time.monotonic()
-    rivals = [_answers(bench, rival.commit, inputs) for rival in _rivals(bench, record.tip)]
+    others = (rival for rival in _rivals(bench, record.tip) if rival.model != record.model)
+    rivals = [_answers(bench, rival.commit, inputs) for rival in others]
     for rival in rivals:
         same, differ = _compared(mine, rival)
         if same >= MIN_COMPARED and not differ:
-            detail = f"it does the same as another answer on {same} inputs"
+            detail = f"it does the same as another model's answer on {same} inputs"
             return _with_gate(record, _gate(len(mine), same, begun, ok=True, detail=detail))
     if rivals:
-        text = "It passes its gates, but other answers do so too and differ:\n" + "\n".join(
+        text = "It passes its gates, but another model's answer does so too and differs:\n" + "\n".join(
             _shown(mine, rivals[-1])
         )
     else:
-        text = (
-            "It passes its gates, which are a few examples: another answer is asked for, to compare it with."
-        )
+        text = "It passes its gates, which are a few examples, and no other model's answer does the same."
     gate = _gate(len(mine), 0, begun, ok=False, detail=text)
     verdict = _with_gate(record, gate).verdict
     why = failure("unconfirmed", text, gate=GATE)

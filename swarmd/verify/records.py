@@ -33,6 +33,8 @@ class JudgeRecord(Message):
     commit: str
     """Holds the patch, and the accepted tests that pass with it."""
     verdict: Verdict
+    model: str = ""
+    """Which model's answer it was."""
     red: list[str] | None = None
     """Tests that the request is about and that still fail; None: the same as before."""
 

@@ -41,9 +41,9 @@ def lab(tmp_path: Path, sandbox: Sandbox) -> Lab:
     return made
 
 
-def judged(lab: Lab, text: str, **fields: object) -> Verdict:
+def judged(lab: Lab, text: str, model: str = "large", **fields: object) -> Verdict:
     job = lab.propose({"maths.py": text}, packet(owned=("maths.py",)))
-    report = lab.do("judge", **job, **fields)
+    report = lab.do("judge", model=model, **job, **fields)
     assert report.ok, report.error
     assert report.verdict is not None
     return report.verdict
@@ -54,22 +54,29 @@ def kind(verdict: Verdict) -> str:
 
 
 def test_the_first_answer_is_not_enough_and_another_like_it_is(lab: Lab) -> None:
-    first = judged(lab, RIGHT)
+    first = judged(lab, RIGHT, "small")
     assert kind(first) == "unconfirmed"
-    assert "another answer is asked for" in first.failure.digest
+    assert "no other model's answer does the same" in first.failure.digest
     second = judged(lab, ALSO)
     assert kind(second) == "ok"
     gate = second.gates[-1]
     assert (gate.gate, gate.ok, gate.counts.passed == gate.counts.collected > 5) == ("opinions", True, True)
 
 
+def test_two_answers_of_one_model_prove_nothing(lab: Lab) -> None:
+    assert kind(judged(lab, RIGHT)) == "unconfirmed"
+    assert kind(judged(lab, ALSO)) == "unconfirmed"
+    assert kind(judged(lab, RIGHT, "small")) == "ok"
+
+
 def test_answers_that_differ_say_where(lab: Lab) -> None:
-    assert kind(judged(lab, WRONG)) == "unconfirmed"
+    assert kind(judged(lab, WRONG, "small")) == "unconfirmed"
     second = judged(lab, RIGHT)
     assert kind(second) == "unconfirmed"
     assert "double([" in second.failure.digest
     assert " or [" in second.failure.digest
-    assert kind(judged(lab, ALSO)) == "ok", "two of three agree"
+    assert kind(judged(lab, ALSO)) == "unconfirmed", "the other that agrees is the same model's"
+    assert kind(judged(lab, ALSO, "third")) == "ok", "two of three agree"
 
 
 def test_what_nobody_agrees_with_is_taken_with_a_note(lab: Lab) -> None:
@@ -86,7 +93,7 @@ def test_a_single_answer_that_is_taken_says_so(lab: Lab) -> None:
 
 
 def test_an_input_that_only_one_answer_refuses_counts_for_neither(lab: Lab) -> None:
-    assert kind(judged(lab, RIGHT)) == "unconfirmed"
+    assert kind(judged(lab, RIGHT, "small")) == "unconfirmed"
     assert kind(judged(lab, RAISING)) == "ok"
 
 
@@ -140,6 +147,6 @@ def test_iterators_are_told_by_what_they_give(tmp_path: Path, sandbox: Sandbox) 
     made.prepare()
     lazy = stub.replace("raise NotImplementedError", "return (2 * n for n in numbers)")
     wrong = stub.replace("raise NotImplementedError", "return (2 * n for n in numbers if n < 6)")
-    assert kind(judged(made, lazy)) == "unconfirmed"
+    assert kind(judged(made, lazy, "small")) == "unconfirmed"
     assert kind(judged(made, wrong)) == "unconfirmed"
     assert kind(judged(made, lazy.replace("2 * n", "n + n"))) == "ok"

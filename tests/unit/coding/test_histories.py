@@ -240,8 +240,13 @@ WITH_FILLS = {
         "deep 3.2 sample",
     ),
     "on the last tier they come first, too": (
-        f"{DEEP_DONE}, deep 3.1 assertion, deep 3.2 assertion",
+        ", ".join(f"deep 1.{nth} assertion way=fill" for nth in (1, 2, 3))
+        + ", deep 2.1 assertion, deep 2.2 assertion, deep 3.1 assertion, deep 3.2 assertion",
         "reviewer 4.1 fill",
+    ),
+    "the tier's second attempt at samples": (
+        f"{DEEP_DONE}, deep 3.1 assertion, deep 3.2 assertion",
+        "deep 4.1 sample",
     ),
     "an outage is no fill": (
         f"{FILLED}, deep 2.1 model way=fill, deep 2.1 assertion way=fill, deep 2.2 assertion way=fill",
@@ -286,6 +291,8 @@ UNSURE = "fast 1.1 unconfirmed"
 
 OPINIONS = {
     "another answer is asked for, of a larger model": (UNSURE, "deep 2.1 sample"),
+    "no other model is left": ("fast 1.1 assertion, deep 2.1 unconfirmed", "deep 2.2 settle 2.1"),
+    "or was there from the first": ("reviewer 1.1 unconfirmed", "reviewer 1.2 settle 1.1"),
     "two agree": (f"{UNSURE}, deep 2.1 ok", "stop: it passed its gates"),
     "two differ, so a third is asked": (f"{UNSURE}, deep 2.1 unconfirmed", "deep 2.2 sample"),
     "the third agrees with one": (
@@ -324,8 +331,20 @@ OPINIONS = {
 @pytest.mark.parametrize("name", OPINIONS)
 def test_a_history_of_answers_that_only_examples_speak_for_is_followed_by(name: str) -> None:  # 3b
     history, expected = OPINIONS[name]
-    step = tell(next_step(read(history), history.split()[0], PolicySettings(opinions=3)))  # type: ignore[arg-type]
+    policy, models = PolicySettings(opinions=3), {"deep": "large", "reviewer": "large"}
+    step = tell(next_step(read(history), history.split()[0], policy, models=models))  # type: ignore[arg-type]
     assert step.startswith(expected) if expected.startswith("stop") else step == expected
+
+
+def test_a_third_model_is_asked_where_there_is_one() -> None:
+    def after(history: str, **models: str) -> str:
+        return tell(next_step(read(history), "fast", PolicySettings(opinions=3), models=models))  # type: ignore[arg-type]
+
+    both = f"{UNSURE}, deep 2.1 unconfirmed"
+    assert after(both) == "reviewer 3.1 sample"
+    assert after("fast 1.1 assertion, deep 2.1 unconfirmed") == "reviewer 3.1 sample"
+    assert after(UNSURE, fast="one", deep="one") == "reviewer 2.1 sample"
+    assert after(UNSURE, fast="one", deep="one", reviewer="one") == "fast 1.2 settle 1.1"
 
 
 def test_what_was_not_confirmed_did_not_fail() -> None:

@@ -43,10 +43,10 @@ def test_all_tiers_are_used_up_in_order() -> None:
     tried = replay("assertion")
     assert [(one.tier, one.attempt, one.sample) for one in tried] == [
         ("fast", 1, 1),
-        *(("deep", 2, sample) for sample in (1, 2, 3)),
-        ("reviewer", 3, 1),
+        *(("deep", attempt, sample) for attempt in (2, 3) for sample in (1, 2)),
+        ("reviewer", 4, 1),
     ]
-    assert [one.nth for one in tried] == [1, 1, 2, 3, 1]
+    assert [one.nth for one in tried] == [1, 1, 2, 3, 4, 1]
     assert {one.way for one in tried} == {"sample"}
 
 
