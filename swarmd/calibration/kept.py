@@ -9,6 +9,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from swarmd import durable
+from swarmd.calibration.exercises import version
 from swarmd.calibration.results import MAX_FILE, file_of
 from swarmd.home import Home
 from swarmd.messages import ChatCall, FormTrial, ModelIdentity
@@ -42,7 +43,8 @@ class KeptTrials:
             return
 
     def _key(self, call: ChatCall, trial: FormTrial) -> str:
-        asked = orjson.dumps([call.model_dump(), trial.exercise, trial.form], option=orjson.OPT_SORT_KEYS)
+        what = [version(), call.model_dump(), trial.exercise, trial.form]
+        asked = orjson.dumps(what, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(self._identity + b"\0" + asked).hexdigest()
 
 

@@ -66,7 +66,8 @@ def calibrate(context: Context, names: tuple[str, ...], exercises: int | None, s
             context.output.note(f"{model}: the result of more exercises, which is there already, is kept")
         else:
             path = save(home, measured)
-        forget(home, model)
+        if exercises is None:  # else the trials may be of a longer run that was interrupted
+            forget(home, model)
         done.append({"model": model, "ok": True, "file": str(path), **_as_json(measured, current=True)})
         _print(context, measured, current=True)
     context.output.document("model calibrate", models=done)

@@ -85,18 +85,31 @@ def kind(outcome: Outcome) -> str | None:
 
 def since_unconfirmed(history: Sequence[Outcome]) -> list[Outcome]:
     """The first answer that passed without being confirmed, and all tries after it."""
+    history = _on_this_tip(history)
     first = next((place for place, one in enumerate(history) if kind(one) == "unconfirmed"), len(history))
     return [one for one in history[first:] if kind(one) != "model"]
 
 
+def _on_this_tip(history: Sequence[Outcome]) -> Sequence[Outcome]:
+    """What came after the last one that did not fit on top of the other tasks: what passed before that has to
+    be found anew."""
+    did_not_fit = (
+        place
+        for place in range(len(history) - 1, 0, -1)
+        if kind(history[place]) == "conflict" or history[place - 1].ok
+    )
+    return history[next(did_not_fit, -1) + 1 :]
+
+
 def who_passed(known: History) -> set[str]:
     """The models of which an answer passed without being confirmed."""
-    return {known.models[one.tier] for one in known.outcomes if kind(one) == "unconfirmed"}
+    answers = since_unconfirmed(known.outcomes)
+    return {known.models[one.tier] for one in answers if kind(one) == "unconfirmed"}
 
 
 def is_settled(history: Sequence[Outcome]) -> bool:
     """Whether an answer was taken already though no other agreed."""
-    return any(one.way == "settle" for one in history)
+    return any(one.way == "settle" for one in _on_this_tip(history))
 
 
 def unanswered(history: Sequence[Outcome]) -> int:

@@ -20,8 +20,8 @@ the order in which they are asked:
 3b    it passed, but only examples speak for it         an answer of the next tier with another model, to
                                                         compare it with; where such answers differ, one more;
                                                         after as many tries as policy.opinions, or where no
-                                                        other model is left, the largest model's first one is
-                                                        taken
+                                                        higher tier has another model, the largest model's
+                                                        first one is taken
 4     the failure's class says so (policy.on_failure)   stop, or the next tier
 5     a failed patch was larger than escalate_files     the deep tier, in a new attempt
       or escalate_lines, on the fast tier
@@ -181,8 +181,9 @@ def _unconfirmed(known: History) -> Try | Stop | None:  # 3b
         return None
     above = TIERS[TIERS.index(last.tier) + 1 :]
     other = next((tier for tier in above if known.models[tier] not in passed), None)
-    if other is not None:
-        return _new_attempt(known, other, "another model's opinion is asked for")
+    if other is not None and last.attempt < known.policy.max_attempts:
+        # by itself: shown what another one wrote, it would be no opinion of its own
+        return Try(last.attempt + 1, 1, other, temperature(1), why="another model's opinion is asked for")
     if len(passed) < 2:
         return _settle(known)
     nth = 1 + sum(one.width for one in known.tier)
@@ -192,7 +193,7 @@ def _unconfirmed(known: History) -> Try | Stop | None:  # 3b
 def _settle(known: History) -> Try:
     """No two answers agree: the first of the largest model is taken."""
     last = known.last
-    answers = [one for one in known.outcomes if facts.kind(one) == "unconfirmed"]
+    answers = [one for one in facts.since_unconfirmed(known.outcomes) if facts.kind(one) == "unconfirmed"]
     best = max(answers, key=lambda one: TIERS.index(one.tier))
     shown = facts.place(best)
     return Try(
@@ -239,10 +240,7 @@ def _conflicts(known: History) -> Try | Stop | None:  # 9
     passed_alone = before is not None and before.ok and facts.place(before) == facts.place(last)
     if known.kind != "conflict" and not passed_alone:
         return None
-    here, attempts = (
-        {one.attempt for one in (*known.tier, *known.fills)},
-        known.policy.attempts_per_tier.of(last.tier),
-    )
+    here, attempts = {one.attempt for one in known.tier}, known.policy.attempts_per_tier.of(last.tier)
     more_here = len(here) < max(attempts, _CONFLICTS)
     step = _new_attempt(known, last.tier) if more_here else _go_up(known, "it does not fit with the others")
     if isinstance(step, Stop):

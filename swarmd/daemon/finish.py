@@ -16,12 +16,12 @@ from swarmd.clock import rfc3339
 from swarmd.daemon.context import Context
 from swarmd.daemon.journal import event
 from swarmd.daemon.state import SNAPSHOT, RequestState, TaskState
+from swarmd.daemon.steps import is_unjudged
 from swarmd.errors import SwarmdError
 from swarmd.home import Home
 from swarmd.knowledge import Lesson, add
 from swarmd.messages import AuditPoint, ErrorInfo, Result, TaskResult, Usage, dump, load
 from swarmd.planning.kinds import asks_for_tests
-from swarmd.verify.demand import is_judged
 from swarmd.workspace import remove_tree
 
 __all__ = [
@@ -273,15 +273,8 @@ def _status(request: RequestState) -> tuple[Status, ErrorInfo | None]:
             hint="Look at the attempts with: "
             f'"swarmd log --task {failed.packet.task_id}"; a larger model in swarmd.toml may do it.',
         )
-    return ("unconfirmed" if _was_settled(request) or _is_unjudged(request) else "succeeded"), None
-
-
-def _is_unjudged(request: RequestState) -> bool:
-    """Whether there is new code, and nothing but models said that it does what was asked."""
-    plan, survey = request.plan, request.survey
-    if plan is None or survey is None or request.commit is None:
-        return False
-    return not is_judged(request.request, plan.kind, survey)
+    unconfirmed = _was_settled(request) or (request.commit is not None and is_unjudged(request))
+    return ("unconfirmed" if unconfirmed else "succeeded"), None
 
 
 def _was_settled(request: RequestState) -> bool:

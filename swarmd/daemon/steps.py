@@ -10,9 +10,10 @@ from swarmd.daemon.context import Context
 from swarmd.daemon.state import RequestState, TaskState
 from swarmd.messages import Outcome, Tier
 from swarmd.models.infill import marks_of
+from swarmd.planning.paths import SOURCES
 from swarmd.verify.demand import is_judged
 
-__all__ = ["described", "judged_before", "models_of", "step_of", "then"]
+__all__ = ["described", "is_unjudged", "judged_before", "models_of", "step_of", "then"]
 
 _HOW = {
     "fill": "",
@@ -48,10 +49,18 @@ def models_of(settings: Settings, agent_type: AgentType) -> dict[Tier, str]:
 def _start(context: Context, request: RequestState, task: TaskState, agent_type: AgentType) -> Tier:
     """The packet's tier, or a larger one for new code that nothing can judge."""
     tier, least = task.packet.tier, context.settings.policy.unjudged_tier
+    unjudged = agent_type.role == "coding" and is_unjudged(request)
+    return max(tier, least, key=TIERS.index) if unjudged else tier
+
+
+def is_unjudged(request: RequestState) -> bool:
+    """Whether new code is asked for, and nothing but models can tell whether it does what was asked."""
     plan, survey = request.plan, request.survey
-    if agent_type.role != "coding" or plan is None or survey is None:
-        return tier
-    return tier if is_judged(request.request, plan.kind, survey) else max(tier, least, key=TIERS.index)
+    if plan is None or survey is None or is_judged(request.request, plan.kind, survey):
+        return False
+    owned = [packet.files_owned for packet in plan.packets]
+    named = [path for files in owned for path in files]
+    return not named or any(path.rpartition(".")[2].lower() in SOURCES for path in named)
 
 
 def _slots(settings: Settings, agent_type: AgentType) -> dict[Tier, int]:

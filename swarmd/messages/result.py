@@ -52,8 +52,8 @@ class Result(Message):
     request_id: str
     status: Literal["succeeded", "unconfirmed", "failed", "cancelled", "rejected"]
     """unconfirmed: it passed its gates and was delivered, but they do not tell whether new code does what was
-    asked: there were no tests or examples of it, or a second answer that also passes those differs. Look at
-    it before you use it."""
+    asked: there were no tests or examples of it, or only examples, and no other model's answer does the same.
+    Look at it before you use it."""
     summary: str
     workspace: str | None = None
     branch: str | None = None

@@ -60,10 +60,12 @@ def _is_named(request: Request, test_id: str) -> bool:
 
 def is_judged(request: Request, kind: str, survey: Survey) -> bool:
     """Whether anything but a model can tell that what is asked for was done: a failing test or an example
-    that the request is about, or a command of its own. What is not new is judged by what was there."""
+    that the request is about, or a command of its own that fails. What is not new is judged by what was
+    there."""
     if kind not in ("feature", "project"):
         return True
-    return bool(request.verify or survey.examples or targets(request, kind, survey.base_failed))
+    commands = any(one.gate.startswith("verify-") and not one.ok for one in survey.base_results)
+    return bool(commands or survey.examples or targets(request, kind, survey.base_failed))
 
 
 def code_to_come(

@@ -50,7 +50,7 @@ def confirm(bench: Bench, record: JudgeRecord) -> JudgeRecord:
     if len(mine) < MIN_COMPARED:
         return record
     begun = time.monotonic()
-    others = (rival for rival in _rivals(bench, record.tip) if rival.model != record.model)
+    others = (rival for rival in _rivals(bench, record.tip) if rival.model not in ("", record.model))
     rivals = [_answers(bench, rival.commit, inputs) for rival in others]
     for rival in rivals:
         same, differ = _compared(mine, rival)

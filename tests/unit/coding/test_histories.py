@@ -312,6 +312,14 @@ OPINIONS = {
         f"{UNSURE}, deep 2.1 model, deep 2.1 model, deep 2.1 unconfirmed",
         "deep 2.2 sample",
     ),
+    "what is taken does not fit: the next is asked for as ever": (
+        "deep 1.1 unconfirmed, deep 1.2 ok way=settle, deep 1.2 conflict way=settle",
+        "deep 2.1 repair 1.2",
+    ),
+    "and can be taken, too": (
+        "deep 1.1 unconfirmed, deep 1.2 ok way=settle, deep 1.2 conflict way=settle, deep 2.1 unconfirmed",
+        "deep 2.2 settle 2.1",
+    ),
     "the end comes first": (
         "reviewer 1.1 unconfirmed, reviewer 1.2 model, reviewer 1.2 model, reviewer 1.2 model",
         "reviewer 1.3 settle 1.1",
@@ -342,6 +350,8 @@ def test_a_third_model_is_asked_where_there_is_one() -> None:
 
     both = f"{UNSURE}, deep 2.1 unconfirmed"
     assert after(both) == "reviewer 3.1 sample"
+    near = "fast 1.1 assertion, deep 2.1 assertion red=1, deep 2.2 unconfirmed"
+    assert after(near) == "reviewer 3.1 sample", "by itself, not shown what failed"
     assert after("fast 1.1 assertion, deep 2.1 unconfirmed") == "reviewer 3.1 sample"
     assert after(UNSURE, fast="one", deep="one") == "reviewer 2.1 sample"
     assert after(UNSURE, fast="one", deep="one", reviewer="one") == "fast 1.2 settle 1.1"

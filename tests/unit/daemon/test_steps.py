@@ -52,12 +52,14 @@ def test_what_comes_next_is_told_in_words() -> None:
 
 def bugfix(kind: str = "bugfix", *tasks: Any) -> Any:
     survey = SimpleNamespace(
-        base_results=[SimpleNamespace(failures=["one"])], base_failed=[], examples=["f(1) == 2"]
+        base_results=[SimpleNamespace(gate="tests", ok=False, failures=["one"])],
+        base_failed=[],
+        examples=["f(1) == 2"],
     )
     return SimpleNamespace(
-        request=SimpleNamespace(tier=None, verify=[], user_request="Add it", files=[]),
+        request=SimpleNamespace(tier=None, user_request="Add it", files=[]),
         survey=survey,
-        plan=SimpleNamespace(kind=kind),
+        plan=SimpleNamespace(kind=kind, packets=[]),
         tasks={str(number): task for number, task in enumerate(tasks)},
     )
 
@@ -94,9 +96,15 @@ def test_new_code_that_nothing_can_judge_begins_on_a_larger_tier() -> None:
         step = step_of(office(policy=policy), unjudged, a_task())
         assert described(step) == f"{tier}, attempt 1, sample 1"
     assert described(step_of(office("docs"), unjudged, a_task())) == SAMPLES
-    unjudged.request.verify = [["make", "check"]]
+    check = SimpleNamespace(gate="verify-1", ok=True, failures=[])
+    unjudged.survey.base_results.append(check)
+    assert described(step_of(office(), unjudged, a_task())).startswith("deep"), "it passes already"
+    check.ok = False
     assert described(step_of(office(), unjudged, a_task())) == SAMPLES
-    unjudged.request.verify = []
+    unjudged.survey.base_results.remove(check)
+    unjudged.plan.packets = [SimpleNamespace(files_owned=["LICENSE", "config.toml"])]
+    assert described(step_of(office(), unjudged, a_task())) == SAMPLES, "it is no code"
+    unjudged.plan.packets = []
     unjudged.survey.base_failed = ["test_a.py::test_it"]
     assert described(step_of(office(), unjudged, a_task())).startswith("deep"), "it is not about that test"
     unjudged.request.user_request = "Make test_it pass"
