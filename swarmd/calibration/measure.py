@@ -78,7 +78,7 @@ async def _calibrate(
 ) -> Calibration:
     router = Router(settings, Store(default_folder(settings)), home.make_runtime())
     calls = Calls(settings, router, lambda event, fields: None)
-    served = [settings.models[model].provider]
+    served: list[str] = [settings.models[model].provider]
     kept = KeptTrials(home, results.identity(settings, model))
 
     async def ask(call: ChatCall) -> ChatReply:
