@@ -12,7 +12,7 @@ from swarmd import durable
 from swarmd.calibration.exercises import version
 from swarmd.calibration.results import MAX_FILE, file_of
 from swarmd.home import Home
-from swarmd.messages import ChatCall, FormTrial, ModelIdentity
+from swarmd.messages import Calibration, ChatCall, FormTrial, ModelIdentity
 
 __all__ = ["KeptTrials", "forget"]
 
@@ -48,9 +48,16 @@ class KeptTrials:
         return hashlib.sha256(self._identity + b"\0" + asked).hexdigest()
 
 
-def forget(home: Home, model: str) -> None:
-    """There is a result of ``model``: its trials are not needed any more. Raises OSError."""
-    durable.remove(_file(home, model))
+def forget(home: Home, measured: Calibration) -> None:
+    """There is a result of these trials: they are not needed any more. Those of a longer run that was
+    interrupted stay. Raises OSError."""
+    path = _file(home, measured.identity.model)
+    done = {(trial.exercise, trial.form) for trial in measured.trials}
+    left = {key: one for key, one in _read(path).items() if (one.exercise, one.form) not in done}
+    if left:
+        durable.write(path, _TRIALS.dump_json(left), durable=False)
+    else:
+        durable.remove(path)
 
 
 def _file(home: Home, model: str) -> Path:

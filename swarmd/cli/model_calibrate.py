@@ -66,8 +66,7 @@ def calibrate(context: Context, names: tuple[str, ...], exercises: int | None, s
             context.output.note(f"{model}: the result of more exercises, which is there already, is kept")
         else:
             path = save(home, measured)
-        if exercises is None:  # else the trials may be of a longer run that was interrupted
-            forget(home, model)
+        forget(home, measured)
         done.append({"model": model, "ok": True, "file": str(path), **_as_json(measured, current=True)})
         _print(context, measured, current=True)
     context.output.document("model calibrate", models=done)
