@@ -48,40 +48,12 @@ __all__ = ["with_missing_imports"]
 
 _MODULES = {
     module.__name__: module
-    for module in (
-        *(
-            base64,
-            bisect,
-            calendar,
-            collections,
-            contextlib,
-            copy,
-            csv,
-            functools,
-            hashlib,
-            heapq,
-            io,
-            itertools,
-        ),
-        *(
-            json,
-            logging,
-            math,
-            operator,
-            os,
-            random,
-            re,
-            shutil,
-            string,
-            struct,
-            sys,
-            tempfile,
-            textwrap,
-            time,
-        ),
-        *(typing, unicodedata, uuid),
-    )
-}
+    for module in [
+        base64, bisect, calendar, collections, contextlib, copy, csv, functools, hashlib, heapq, io,
+        itertools, json, logging, math, operator, os, random, re, shutil, string, struct, sys, tempfile,
+        textwrap, time, typing, unicodedata, uuid,
+    ]
+}  # fmt: skip
 _NAMES = {
     "collections": ("ChainMap", "Counter", "OrderedDict", "defaultdict", "deque", "namedtuple"),
     "contextlib": ("contextmanager", "suppress"),

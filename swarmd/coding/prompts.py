@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
 from swarmd.coding import forms, parts, symbols
+from swarmd.coding.begun import Begun, begin
 from swarmd.coding.context import Count, Part, Prompt, compose, fence
 from swarmd.coding.edits import Edit, Form
 from swarmd.coding.evidence import Evidence
@@ -45,21 +45,6 @@ above the definition, so that it does not come into the file; of what has no bod
 which may stay. (Asked for a sentence before the block, the smallest models write the sentence and forget
 the block.)"""
 
-_UNCLEAR = re.compile(r"```|<{5,}|>{5,}|</?think>|[\r\u00a0]")
-"""What the reader of replies takes for something else than code."""
-_OF_HEADS = re.compile(
-    r"\b(?:async|coroutine|staticmethod|classmethod|decorat\w+|renam\w+|signature|annotations?|type hints?)\b"
-    r"|@\w"
-    r"|\b(?:add|accept|tak|remov|drop|chang|giv|gets?|new|extra|optional|another|more)\w*\s+"
-    r"(?:[\w`'-]+\s+){0,4}?(?:parameters?|arguments?|kwargs|keywords?)\b"
-    r"|\b(?:add|chang|updat|fix|improv|extend|correct|rewrit|writ)\w*\s+"
-    r"(?:(?:an?|the|its|their|better|missing)\s+)*docstrings?\b",
-    re.IGNORECASE,
-)
-"""Words of who wants another head."""
-_OF_CALLS = re.compile(r"TypeError: .*(?:argument|takes)")
-_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
-_CONSTANTS = frozenset({"None", "True", "False"})
 _LANGUAGES = {".py": "python", ".pyi": "python", ".md": "markdown", ".mdx": "markdown", ".js": "javascript"}
 
 
@@ -97,15 +82,6 @@ class Task:
     def words(self) -> str:
         """What is asked, in the planner's and the user's words."""
         return f"{self.action}\n{self.user_request}"
-
-
-@dataclass(frozen=True)
-class Begun:
-    """A reply as far as it is known beforehand: a block with a function up to its first own statement."""
-
-    text: str
-    indent: str
-    """Where that statement stands."""
 
 
 @dataclass(frozen=True)
@@ -266,29 +242,12 @@ def _heads(target: Target, wanted: Sequence[str]) -> str:
 
 
 def _begun(task: Task, sample: int, heads: str, way: Framing) -> Begun | None:
-    """The beginning of the reply, up to a comment where it is asked to explain; None where it is not known,
-    or where the request may want another one."""
+    """How the reply begins, if the model goes on with it and it is known."""
     known = _only_function(task, sample)
-    if known is None or not task.continues or "." in known.owner or _UNCLEAR.search(heads):
+    if known is None or not task.continues:
         return None
-    node = known.node
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _may_change_head(task, node):
-        return None
-    lines = (task.target.source or "").replace("\r\n", "\n").split("\n")
-    first = node.body[0]
-    indent = lines[first.lineno - 1][: first.col_offset]
-    comment = f"{indent}#" if way == "explain" else ""
-    return None if indent.strip() else Begun(f"```python\n{heads}\n{comment}", indent)
-
-
-def _may_change_head(task: Task, node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether the request, or how the tests call the function, may want another signature or docstring."""
-    said = task.words
-    if _OF_HEADS.search(said) or any(_OF_CALLS.search(one.failure.message) for one in task.evidence):
-        return True
-    own = {one.arg for one in ast.walk(node.args) if isinstance(one, ast.arg)}
-    calls = re.findall(rf"(?<!\w){re.escape(node.name)}\(([^()]*)\)", said)
-    return any(set(re.findall(r"[A-Za-z_]\w*", _QUOTED.sub("", call))) - own - _CONSTANTS for call in calls)
+    source = (task.target.source or "").replace("\r\n", "\n")
+    return begin(known, source, heads, task.words, task.evidence, comments=way == "explain")
 
 
 def _heads_part(target: Target, heads: str, begun: Begun | None) -> Part:
