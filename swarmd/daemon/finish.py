@@ -15,13 +15,13 @@ from swarmd.bus import outbox
 from swarmd.clock import rfc3339
 from swarmd.daemon.context import Context
 from swarmd.daemon.journal import event
+from swarmd.daemon.needs import is_optional, required_failure
 from swarmd.daemon.state import SNAPSHOT, RequestState, TaskState
 from swarmd.daemon.steps import is_unjudged
 from swarmd.errors import SwarmdError
 from swarmd.home import Home
 from swarmd.knowledge import Lesson, add
 from swarmd.messages import AuditPoint, ErrorInfo, Result, TaskResult, Usage, dump, load
-from swarmd.planning.kinds import asks_for_tests
 from swarmd.workspace import remove_tree
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "clear_workspace",
     "commit_message",
     "publish_result",
-    "required_failure",
 ]
 
 Status = Literal["succeeded", "unconfirmed", "failed", "cancelled", "rejected"]
@@ -216,28 +215,6 @@ def clear_workspace(home: Home, request_id: str, *, keep_work: bool) -> None:
         workspace.rmdir()
 
 
-def required_failure(request: RequestState) -> TaskState | None:
-    """The first task whose failure makes the whole request fail.
-
-    Review and git say something about the work, and tests that were not asked for add to it: where
-    they fail, the result carries a warning instead.
-    """
-    for task in request.tasks.values():
-        if task.status in ("failed", "skipped") and not _optional(request, task):
-            return task
-    return None
-
-
-def _optional(request: RequestState, task: TaskState) -> bool:
-    kind = request.plan.kind if request.plan else request.request.kind
-    if task.packet.agent_type == "git":
-        return True
-    if task.packet.agent_type == "review":
-        return not any(o.failure and o.failure.kind == "review" for o in task.history) and kind != "review"
-    wanted = kind == "test" or asks_for_tests(request.request.user_request)
-    return task.packet.agent_type == "testing" and not wanted
-
-
 def only_by_models(request: RequestState) -> list[str]:
     """New behaviour has no test of the user's: that must not look like proof."""
     if not request.plan or request.plan.kind not in ("feature", "project"):
@@ -254,7 +231,7 @@ def _optional_failures(request: RequestState) -> list[str]:
     return [
         f"{task.packet.task_id} ({task.packet.agent_type}) did not succeed: {task.reason}"
         for task in request.tasks.values()
-        if task.status == "failed" and _optional(request, task)
+        if task.status == "failed" and is_optional(request, task)
     ]
 
 

@@ -14,10 +14,11 @@ from swarmd.agents.factory import Worker
 from swarmd.coding.policy import Stop
 from swarmd.daemon.context import Context
 from swarmd.daemon.crew import VERIFIER, Crew
-from swarmd.daemon.finish import Finisher, commit_message, required_failure
+from swarmd.daemon.finish import Finisher, commit_message
 from swarmd.daemon.jobs import Jobs
 from swarmd.daemon.journal import event
 from swarmd.daemon.limits import Limits
+from swarmd.daemon.needs import blocker, required_failure
 from swarmd.daemon.orders import Orders
 from swarmd.daemon.plans import Plans, failing
 from swarmd.daemon.state import RequestState, TaskState
@@ -205,11 +206,10 @@ class Scheduler:
             self._want("integrate" if task.passed else "judge", VERIFIER, request, task)
 
     async def _make_ready(self, request: RequestState, task: TaskState) -> None:
-        needed = [request.tasks[name] for name in task.packet.dependencies]
-        failed = next((t for t in needed if t.ended and t.status != "succeeded"), None)
+        failed = blocker(request, task)
         if failed is not None:
             await self._abort(request, task, f"{failed.packet.task_id} did not succeed", status="skipped")
-        elif all(t.status == "succeeded" for t in needed):
+        elif all(request.tasks[name].ended for name in task.packet.dependencies):
             ids = {"request_id": request.request_id, "task_id": task.packet.task_id}
             data = {"agent_type": task.packet.agent_type}
             await self._context.journal.commit(event("task_ready", level="debug", data=data, **ids))

@@ -67,6 +67,8 @@ class Survey(Message):
     files: list[str] = Field(default_factory=list)
     """Tracked files, at most 5,000."""
     gates: list[GateSpec] = Field(default_factory=list)
+    first_tests: GateSpec | None = None
+    """How tests would be run, in a project that has none yet; no gate before there are some."""
     base_results: list[GateResult] = Field(default_factory=list)
     base_passed: list[str] = Field(default_factory=list)
     """Ids of the tests that pass on the base commit."""
@@ -79,6 +81,12 @@ class Survey(Message):
     """Where the defect may be, by what its failing tests run; None: nothing was looked at."""
     warnings: list[str] = Field(default_factory=list)
     not_verified: list[str] = Field(default_factory=list)
+
+    @property
+    def test_gate(self) -> GateSpec | None:
+        """The gate that can tell one test from another, as it is or would be; None: there is none."""
+        runners = (gate for gate in self.gates if gate.runner in ("pytest", "unittest"))
+        return next(runners, self.first_tests)
 
 
 DISK_FULL = "E-DISK-FULL"

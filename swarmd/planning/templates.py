@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from swarmd.messages import Survey
 from swarmd.messages.request import Kind
 from swarmd.planning.brief import Brief, Step
 from swarmd.planning.paths import new_test
@@ -39,8 +40,13 @@ def closing_roles(kind: Kind) -> tuple[str, ...]:
 
 
 def testable(path: str) -> bool:
-    """Whether tests can be written for ``path`` with the runners that there are."""
+    """Whether tests can be written for ``path`` at all."""
     return PurePosixPath(path).suffix in _TESTABLE
+
+
+def _judged(path: str, survey: Survey) -> bool:
+    """Whether there is a runner that could tell whether new tests of ``path`` are any good."""
+    return path.endswith(".py") and survey.test_gate is not None
 
 
 def steps_for(brief: Brief, files: tuple[str, ...], tests: tuple[str, ...]) -> list[Step]:
@@ -54,12 +60,12 @@ def steps_for(brief: Brief, files: tuple[str, ...], tests: tuple[str, ...]) -> l
 def with_tests(brief: Brief, steps: Sequence[Step], tests: tuple[str, ...] = ()) -> list[Step]:
     """``steps``, and one for tests where the kind wants some and ``steps`` has none.
 
-    They are written for the first file that tests can be written for, into ``tests`` if given.
+    They are written for the first file whose tests can be judged, into ``tests`` if given.
     """
     testing = of_role("testing", brief.types)
     wanted = "testing" in TEMPLATES[brief.kind] and not any(brief.role(s.type) == "testing" for s in steps)
     code = [path for step in steps if brief.role(step.type) == "coding" for path in step.files]
-    subjects = [path for path in code if testable(path)]
+    subjects = [path for path in code if _judged(path, brief.survey)]
     if testing is None or not wanted or not subjects:
         return list(steps)
     added = Step(

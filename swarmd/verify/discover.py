@@ -36,6 +36,8 @@ class Found:
     language: Literal["python", "node", "other"]
     test_files: list[str]
     """Python test files, for the runner."""
+    first_tests: GateSpec | None = None
+    """How Python tests would be run, where there are none yet."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,15 @@ def discover(
     gates = [GateSpec(gate="parse", runner="parse", argv=["parse", "changed files"], timeout_s=60)]
     missing: list[str] = []
     files = find_test_files(tree)
+    first_tests: GateSpec | None = None
     if python:
         available = set(probe(["pytest", "mypy"]))
         gates += _lint(tree, timeout_s)
         gates += _types(tree, available, timeout_s, missing)
-        gates += _tests(tree, files, available, timeout_s, missing)
+        if files or _pytest_config(tree) is not None:
+            gates += _tests(tree, files, available, timeout_s, missing)
+        else:
+            first_tests = _pytest(timeout_s) if "pytest" in available else _unittest(timeout_s)
     gates += _npm(tree, {gate.gate for gate in gates}, timeout_s, node_modules, npm, missing)
     gates.sort(key=lambda gate: ORDER.index(gate.gate.removeprefix("npm-")))
     gates += [
@@ -111,7 +117,7 @@ def discover(
         missing.append('behaviour: the project has no tests that swarmd can find; add some, or give "verify"')
     node = tree.text("package.json") != ""
     language: Literal["python", "node", "other"] = "python" if python else "node" if node else "other"
-    return Found(gates, missing, language, files)
+    return Found(gates, missing, language, files, first_tests)
 
 
 def _lint(tree: Tree, timeout_s: int) -> list[GateSpec]:
@@ -136,19 +142,24 @@ def _types(tree: Tree, available: Collection[str], timeout_s: int, missing: list
 def _tests(
     tree: Tree, files: list[str], available: Collection[str], timeout_s: int, missing: list[str]
 ) -> list[GateSpec]:
-    configured = _pytest_config(tree) is not None
-    if not files and not configured:
-        return []
     if "pytest" in available:
-        return [GateSpec(gate="tests", runner="pytest", argv=["pytest"], timeout_s=timeout_s)]
+        return [_pytest(timeout_s)]
     plain = [
         path for path in files if "unittest" in tree.text(path) and "import pytest" not in tree.text(path)
     ]
     if plain:
-        argv = ["python", "-m", "unittest"]
-        return [GateSpec(gate="tests", runner="unittest", argv=argv, timeout_s=timeout_s)]
+        return [_unittest(timeout_s)]
     missing.append("tests: there are pytest tests, but pytest is not installed in the project's environment")
     return []
+
+
+def _pytest(timeout_s: int) -> GateSpec:
+    return GateSpec(gate="tests", runner="pytest", argv=["pytest"], timeout_s=timeout_s)
+
+
+def _unittest(timeout_s: int) -> GateSpec:
+    argv = ["python", "-m", "unittest"]
+    return GateSpec(gate="tests", runner="unittest", argv=argv, timeout_s=timeout_s)
 
 
 def _pytest_config(tree: Tree) -> Mapping[str, Any] | None:

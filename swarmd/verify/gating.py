@@ -55,7 +55,10 @@ def run_gates(
     if hidden:
         text = f"it adds a module called {hidden[0]}, which hides the installed one from the tests"
         return GatesRun(failure=failure("refused", text))
-    for spec in bench.survey.gates:
+    first_tests = bench.survey.first_tests
+    # A project without tests may have got its first ones.
+    more = [first_tests] if first_tests is not None and gates.test_files else []
+    for spec in [*bench.survey.gates, *more]:
         if not spec.mandatory or spec.runner in skip:
             continue
         if _needs_clean(spec):

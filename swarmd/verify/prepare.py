@@ -92,7 +92,8 @@ def _run(bench: Bench, source: Source, repo: PrivateRepo, files: list[str], cont
         if spec.runner in ("pytest", "unittest", "command"):
             checkout = repo.checkout(source.base_commit, "base")
         runs.append((spec, gates.on_base(spec, checkout)))
-    tests = next((run.tests for _, run in runs if run.tests), None)
+    first = gates.on_base(found.first_tests, checkout) if found.first_tests else None
+    tests = next((run.tests for _, run in runs if run.tests), first and first.tests)
     spectrum = _localise(bench, repo, source.base_commit, gates, runs)
     chosen = Chosen()
     if examples:
@@ -106,6 +107,8 @@ def _run(bench: Bench, source: Source, repo: PrivateRepo, files: list[str], cont
     )
     save_facts(bench.folder, facts)
     survey = _assemble(bench, source, files, found, runs, tests or TestFacts())
+    if found.first_tests is not None and first is not None:
+        survey = survey.model_copy(update={"first_tests": _first_tests(found.first_tests, first)})
     return _with_examples(survey.model_copy(update={"spectrum": spectrum}), chosen, doubts)
 
 
@@ -194,6 +197,13 @@ def _useless(spec: GateSpec, run: GateRun, tests: TestFacts, *, fixing: bool) ->
     if spec.runner in ("pytest", "unittest") and undecided:
         return f"tests: on the base commit, {lines[0]} ({lines[-1][:300]})"
     return None
+
+
+def _first_tests(spec: GateSpec, run: GateRun) -> GateSpec | None:
+    """How first tests would be run, if the runner works here at all: without tests, ``run`` shows that, and
+    what it does to itself."""
+    works = run.tests is not None and run.tests.started and not run.tests.wrong
+    return spec.model_copy(update={"timeout_s": _timeout(spec, run)}) if works else None
 
 
 def _timeout(spec: GateSpec, run: GateRun) -> int:

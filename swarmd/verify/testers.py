@@ -41,7 +41,8 @@ def judge_tests_patch(bench: Bench, draft: Draft, tip: str, *, to_come: bool) ->
     run = run_gates(bench, draft.commit, draft.changed, demand, skip=("mypy",) if to_come else ())
     if run.failure is not None:
         return verdict_of(bench, draft, run)
-    if run.suite is None:
+    spec = bench.survey.test_gate
+    if run.suite is None or spec is None:
         return _red(bench, draft, run, "missing", "the project has no test runner that could run these tests")
     new = _new_records(bench, run.suite.run, files)
     if not any(record.outcome in ("passed", "failed") for record in new):
@@ -52,7 +53,7 @@ def judge_tests_patch(bench: Bench, draft: Draft, tip: str, *, to_come: bool) ->
         if unknown:
             return _red(bench, draft, run, "name", "\n".join(["the tests use undefined names", *unknown[:8]]))
         return verdict_of(bench, draft, run, held=True)
-    return _judge_sharpness(bench, draft, tip, run, {record.test_id for record in new})
+    return _judge_sharpness(bench, draft, tip, run, spec, {record.test_id for record in new})
 
 
 def _new_records(bench: Bench, run: TestRun, files: list[str]) -> list[TestRecord]:
@@ -83,8 +84,9 @@ def _red(bench: Bench, draft: Draft, run: GatesRun, kind: FailureClass, text: st
 # can the tests fail?
 
 
-def _judge_sharpness(bench: Bench, draft: Draft, tip: str, run: GatesRun, new: set[str]) -> Verdict:
-    spec = next(one for one in bench.survey.gates if one.runner in ("pytest", "unittest"))
+def _judge_sharpness(
+    bench: Bench, draft: Draft, tip: str, run: GatesRun, spec: GateSpec, new: set[str]
+) -> Verdict:
     base = bench.repo.base()
     if tip != base:
         red = _failing_on_base(bench, draft, spec, base, new)

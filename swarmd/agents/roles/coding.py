@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from swarmd.agents.roles import filling
@@ -24,7 +24,6 @@ from swarmd.workspace.patch import FileChange, make
 
 __all__ = ["run"]
 
-SETTLED = "Takes an answer that passed its gates."
 REPEATED = "The reply is code that failed before."
 SAME_PROGRAM = "The reply changes comments, spacing or names only: the tests cannot tell it from before."
 
@@ -36,7 +35,8 @@ def run(ctx: RoleContext) -> Proposal:
         if ctx.order.way == "fill":
             return filling.run(ctx)
         if ctx.order.way == "settle":
-            return ctx.propose(kind="patch", patch=ctx.order.previous_patch or "", summary=SETTLED)
+            patch = ctx.order.previous_patch or ""
+            return ctx.propose(kind="patch", patch=patch, summary=_summary(changed_paths(patch)))
         targets, failures = _find_targets(ctx)
         if ctx.order.width > 1 and len(targets) == 1:
             versions = [[change] for change in _edit_often(ctx, targets[0], failures)]
@@ -45,14 +45,17 @@ def run(ctx: RoleContext) -> Proposal:
     except (EditError, ModelError, RecursionError) as error:
         return ctx.nothing(error)
     first, *others = (Candidate(patch=make(changes), canonical=_canonical(changes)) for changes in versions)
-    paths = ", ".join(change.path for change in versions[0])
     return ctx.propose(
         kind="patch",
         patch=first.patch,
         canonical=first.canonical,
         others=others,
-        summary=f"Changes {paths}.",
+        summary=_summary(change.path for change in versions[0]),
     )
+
+
+def _summary(paths: Iterable[str]) -> str:
+    return f"Changes {', '.join(paths)}."
 
 
 def _canonical(changes: Sequence[FileChange]) -> str:

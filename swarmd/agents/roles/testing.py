@@ -123,8 +123,8 @@ def _named(target: Target) -> tuple[str, ...]:
 
 
 def _style(ctx: RoleContext) -> Style:
-    runners = {gate.runner for gate in ctx.survey.gates}
-    return "unittest" if "unittest" in runners and "pytest" not in runners else "pytest"
+    gate = ctx.survey.test_gate
+    return "unittest" if gate is not None and gate.runner == "unittest" else "pytest"
 
 
 def _parts(ctx: RoleContext, subject: Subject) -> list[Part]:

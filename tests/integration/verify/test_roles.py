@@ -74,6 +74,19 @@ def test_skipped_tests_do_not_count(shop: Lab) -> None:
     assert shop.judge({"tests/test_price.py": skipped}, "testing").failure.kind == "missing"
 
 
+def test_the_first_tests_of_a_project_are_judged(lab: Build) -> None:
+    made = lab({"price.py": PRICE}, user_request="Write tests for price.py", kind="test")
+    survey = made.prepare()
+    assert survey.first_tests is not None
+    assert [gate.gate for gate in survey.gates] == ["parse"]
+    assert made.judge({"price.py": PRICE + "X = 1\n"}, "coding").gates[-1].gate == "parse"
+    verdict = made.judge({"tests/test_price.py": GOOD_TEST}, "testing")
+    assert [gate.gate for gate in verdict.gates] == ["parse", "tests", "mutation"], verdict.failure
+    assert verdict.ok
+    wrong = made.judge({"tests/test_price.py": GOOD_TEST.replace("12", "13")}, "testing")
+    assert wrong.failure.kind == "assertion"
+
+
 def test_a_testing_task_may_extend_a_file_but_not_change_it(shop: Lab) -> None:
     added = "from price import total\n\n\ndef test_old():\n    assert 1\n\n\n"
     added += "def test_new():\n    assert total(2, 2) == 4\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from swarmd.daemon.finish import _status, _summary, commit_message, only_by_models, required_failure
+from swarmd.daemon.finish import _status, _summary, commit_message, only_by_models
+from swarmd.daemon.needs import blocker, required_failure
 from swarmd.daemon.state import RequestState, TaskState
 from swarmd.messages import AcceptedRequest, Failure, Outcome, Packet, Plan, Survey
 
@@ -25,6 +26,7 @@ def request(text: str = "Fix the cart", kind: str = "bugfix", **statuses: str) -
             request_id="r",
             agent_type=agent_type,
             action="x",
+            dependencies=[f"task-{number - 1:03}"] if number > 1 else [],
         )
         for number, agent_type in enumerate(statuses, 1)
     ]
@@ -60,6 +62,25 @@ def fail_with(state: RequestState, agent_type: str, kind: str) -> None:
 def test_which_failure_makes_the_request_fail(state: RequestState, failed: str | None) -> None:
     found = required_failure(state)
     assert (found.packet.agent_type if found else None) == failed
+
+
+@pytest.mark.parametrize(
+    ("state", "blocked_by"),
+    [
+        (request(coding="succeeded", git="pending"), None),
+        (request(coding="running", git="pending"), None),
+        (request(testing="failed", git="pending"), None),
+        (request("Add it with tests", "feature", testing="failed", git="pending"), "testing"),
+        (request(review="failed", git="pending"), None),
+        (request(coding="failed", git="pending"), "coding"),
+        (request(coding="failed", testing="skipped", git="pending"), "testing"),
+    ],
+)
+def test_a_task_goes_on_without_what_the_request_can_do_without(
+    state: RequestState, blocked_by: str | None
+) -> None:
+    found = blocker(state, list(state.tasks.values())[-1])
+    assert (found.packet.agent_type if found else None) == blocked_by
 
 
 def test_a_review_that_points_at_a_defect_fails_the_request_and_one_without_a_verdict_does_not() -> None:

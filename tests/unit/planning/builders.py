@@ -23,7 +23,7 @@ FILES = {
     "tests/test_auth.py": "from shop.auth import login\n",
 }
 PROTECTED = ["pyproject.toml", "tests/conftest.py", "tests/test_cart.py", "tests/test_auth.py"]
-GATES = ["parse", "lint", "tests"]
+GATES: dict[str, Any] = {"parse": "parse", "lint": "ruff", "tests": "pytest"}
 
 
 def request_for(text: str, **fields: Any) -> AcceptedRequest:
@@ -45,7 +45,7 @@ def survey_of(files: Sequence[str] = tuple(FILES), **fields: Any) -> Survey:
         "base_name": "main",
         "language": "python",
         "files": list(files),
-        "gates": [GateSpec(gate=gate, runner="command", argv=["true"]) for gate in GATES],
+        "gates": [GateSpec(gate=gate, runner=runner, argv=["true"]) for gate, runner in GATES.items()],
         "protected": [path for path in PROTECTED if path in files],
     }
     return Survey.model_validate(defaults | fields)

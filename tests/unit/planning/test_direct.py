@@ -3,7 +3,7 @@
 import pytest
 
 from swarmd.errors import ModelUnreachableError, PlanError
-from swarmd.messages import GateResult, Spectrum, Survey, Suspect, TestFailure
+from swarmd.messages import GateResult, GateSpec, Spectrum, Survey, Suspect, TestFailure
 from tests.unit.planning.builders import FILES, Script, outline, plan, survey_of
 
 
@@ -66,6 +66,20 @@ def test_review_and_deployment_are_one_packet_without_a_plan() -> None:
         ("review", ["shop/auth.py", "tests/test_auth.py"], [])
     ]
     assert outline(plan("Deploy to staging")) == [("deploy", [], [])]
+
+
+@pytest.mark.parametrize(
+    ("text", "runner", "tested"),
+    [
+        ("Add shop/text.py with a function slugify", "pytest", True),
+        ("Add shop/text.py with a function slugify", None, False),
+        ("Add shop/text.ts with a function slugify", "pytest", False),
+    ],
+)
+def test_no_tests_are_planned_that_nothing_could_judge(text: str, runner: str | None, tested: bool) -> None:
+    first = runner and GateSpec(gate="tests", runner=runner, argv=[runner])
+    made = plan(text, survey=survey_of(gates=[], first_tests=first))
+    assert ("testing" in [packet.agent_type for packet in made.packets]) is tested
 
 
 def red(*frames: str, test: str = "tests/test_cart.py", name: str = "test_total") -> TestFailure:

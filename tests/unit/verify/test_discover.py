@@ -54,6 +54,18 @@ def test_a_plain_folder_has_only_the_parse_gate_and_says_so(tmp_path: Path) -> N
     assert "no tests" in one.not_verified[0]
 
 
+def test_a_python_project_without_tests_could_run_its_first_ones(tmp_path: Path) -> None:
+    def runner(files: dict[str, str], available: Collection[str]) -> str | None:
+        spec = found(tmp_path, files, available).first_tests
+        return spec and spec.runner
+
+    assert runner({"a.py": ""}, ["pytest"]) == "pytest"
+    assert runner({"a.py": ""}, []) == "unittest"
+    assert runner({"a.py": "", "test_a.py": TEST}, ["pytest"]) is None
+    assert runner({"a.py": "", "test_a.py": "import pytest\n"}, []) is None
+    assert runner({"a.js": ""}, ["pytest"]) is None
+
+
 def test_what_is_not_installed_is_named_with_what_to_do(tmp_path: Path) -> None:
     one = found(tmp_path, {"mypy.ini": "[mypy]\n", "test_a.py": "import pytest\n"}, available=())
     assert gates(one) == [("parse", "parse")]
