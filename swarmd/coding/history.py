@@ -12,6 +12,7 @@ from swarmd.messages import Outcome, Tier
 __all__ = [
     "History",
     "best",
+    "drawn",
     "failed_programs",
     "in_a_row",
     "is_settled",
@@ -69,6 +70,12 @@ class History:
     def reaction(self) -> Reaction:
         """What the class of the last failure asks for."""
         return self.policy.on_failure.to(self.last.failure.kind) if self.last.failure else "sample"
+
+
+def drawn(known: History, tier: Tier) -> int:
+    """How many samples the model of ``tier`` has given already, on whatever tiers; fills aside."""
+    model = known.models[tier]
+    return sum(one.width for one in known.outcomes if known.models[one.tier] == model and one.way != "fill")
 
 
 def failed_programs(history: Sequence[Outcome]) -> list[str]:

@@ -41,11 +41,12 @@ the order in which they are asked:
       than attempts_per_tier, fills aside               it begins with the best of what failed before
 13    the tier has had its attempts                     the next tier: fast, deep, reviewer. It begins
                                                         afresh, unless the best of deep's patches needs
-                                                        a minimal repair: then with that
+                                                        a minimal repair, and the reviewer is another
+                                                        model: then with that
 14    max_attempts were made, or there is no next tier  stop, and say why
 ====  ================================================  ==============================================
 
-A tier's first sample, and a repair that begins an attempt, are drawn at temperature 0, the others warmer
+A model's first sample, and a repair that begins an attempt, are drawn at temperature 0, the others warmer
 each, because another sample is what helps models of up to 3B most: more than their own repairs.
 """
 
@@ -94,8 +95,8 @@ class Try:
     """How many samples are drawn at one time, this one the first of them; of a fill, how many statements are
     asked for, if there are as many."""
     nth: int = 1
-    """Its number among all samples of its tier, from 1: such are asked for in different ways. A fill's number
-    among the fills."""
+    """Its number among all samples of its model, from 1: such are asked for in different ways. A fill's
+    number among the fills."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Stop:
 
 
 def temperature(nth: int) -> float:
-    """How warm sample number ``nth`` (from 1) of a tier is drawn."""
+    """How warm sample number ``nth`` (from 1) of a model is drawn."""
     return 0.0 if nth <= 1 else min(_WARM + 0.05 * (nth - 2), _WARMER)
 
 
@@ -127,8 +128,8 @@ def next_step(
     fills = {tier: policy.fills.of(tier) if tier in fillers else 0 for tier in TIERS}
     policy = policy.model_copy(update={"fills": TierNumbers(**fills)})
     if not history:
-        filling = (tier for tier in TIERS[TIERS.index(start) :] if fills[tier] and policy.max_attempts > 1)
-        return _first(1, next(filling, start), policy)
+        filling = next((tier for tier in TIERS[TIERS.index(start) :] if _fills(tier, 1, policy)), None)
+        return _fill(1, 1, filling, policy, 1) if filling else Try(1, 1, start, temperature(1))
     known = History(history, start, policy, slots, {tier: models.get(tier, tier) for tier in TIERS})
     steps = (rule(known) for rule in _RULES)
     step = next((step for step in steps if step is not None), None) or _attempt_is_over(known)
@@ -186,7 +187,7 @@ def _unconfirmed(known: History) -> Try | Stop | None:  # 3b
         return Try(last.attempt + 1, 1, other, temperature(1), why="another model's opinion is asked for")
     if len(passed) < 2:
         return _settle(known)
-    nth = 1 + sum(one.width for one in known.tier)
+    nth = 1 + facts.drawn(known, last.tier)
     return Try(last.attempt, last.sample + 1, last.tier, temperature(nth), nth=nth)
 
 
@@ -261,7 +262,7 @@ def _goes_on(known: History) -> Try | None:  # 10, 11
     if way is None:
         width = max(1, min(known.slots.get(last.tier, 1), most - sample + 1))
         return replace(_sample(known, last.attempt, sample), width=width)
-    shown, nth = facts.place(last) if way == "repair" else None, 1 + sum(o.width for o in known.tier)
+    shown, nth = facts.place(last) if way == "repair" else None, 1 + facts.drawn(known, last.tier)
     return Try(last.attempt, sample, last.tier, temperature(nth), way, last.failure, shown, nth=nth)
 
 
@@ -301,7 +302,7 @@ def _new_attempt(known: History, tier: Tier, why: str = "") -> Try | Stop:
     attempt = known.last.attempt + 1
     if attempt > known.policy.max_attempts:
         return Stop(f"all {known.policy.max_attempts} attempts failed; {facts.last_words(known)}")
-    if tier == "reviewer" and known.last.tier == "deep":
+    if tier == "reviewer" and known.last.tier == "deep" and known.models["deep"] != known.models["reviewer"]:
         best = facts.best(known.tier)
         if best is not None and 0 < best.red <= known.policy.minimal_repair:
             return _repair(attempt, tier, best, f"{why}; a minimal repair may be enough", nth=1)
@@ -313,20 +314,18 @@ def _sample(known: History, attempt: int, sample: int, tier: Tier | None = None,
     tier repairs at all."""
     tier = tier or known.last.tier
     earlier = [one for one in known.outcomes if one.tier == tier and one.way != "fill"]
-    nth = 1 + sum(outcome.width for outcome in earlier)
+    nth = 1 + facts.drawn(known, tier)
     best = facts.best(earlier) if sample == 1 and known.policy.repairs.of(tier) else None
     if best is not None:
         return _repair(attempt, tier, best, why, nth)
-    if not any(one.tier == tier for one in known.outcomes):
-        return _first(attempt, tier, known.policy, why)
+    if not any(one.tier == tier for one in known.outcomes) and _fills(tier, attempt, known.policy):
+        return _fill(attempt, 1, tier, known.policy, 1, why)
     return Try(attempt, sample, tier, temperature(nth), why=why, nth=nth)
 
 
-def _first(attempt: int, tier: Tier, policy: PolicySettings, why: str = "") -> Try:
-    """The first sample on ``tier``, or the fill that goes before it."""
-    if policy.fills.of(tier) and attempt < policy.max_attempts:
-        return _fill(attempt, 1, tier, policy, 1, why)
-    return Try(attempt, 1, tier, temperature(1), why=why)
+def _fills(tier: Tier, attempt: int, policy: PolicySettings) -> bool:
+    """Whether ``tier`` begins with fills, in ``attempt``."""
+    return policy.fills.of(tier) > 0 and attempt < policy.max_attempts
 
 
 def _fill(attempt: int, sample: int, tier: Tier, policy: PolicySettings, nth: int, why: str = "") -> Try:

@@ -85,7 +85,7 @@ class ReactionSettings(Section):
 class PolicySettings(Section):
     """The attempt loop: how often, how many, when to go up a tier, when to stop."""
 
-    samples: TierCounts = TierCounts(fast=1, deep=2, reviewer=1)
+    samples: TierCounts = TierCounts(fast=1, deep=2, reviewer=3)
     """Most samples in one attempt. Where a model of 0.5B fails at temperature 0, a second, warmer sample of
     it hardly ever passes; one of 1.5B often does. The first is drawn by itself; the others too, unless the
     model answers several calls at one time (models.<name>.parallel)."""
@@ -147,4 +147,5 @@ class PolicySettings(Section):
     missing, forged) the reviewer tier takes over."""
     minimal_repair: int = Field(default=1, ge=0)
     """The reviewer tier is given the deep tier's best patch to repair when at most so many of its tests
-    failed; else it begins afresh."""
+    failed, and when it is another model: small ones hardly ever repair what they wrote themselves. Else it
+    begins afresh."""

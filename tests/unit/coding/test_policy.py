@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,11 +26,13 @@ def ended(
     return Outcome.model_validate(values | {"patch_sha256": mark} | fields)
 
 
-def replay(kind: str, start: str = "fast", policy: PolicySettings = POLICY) -> list[Try]:
+def replay(
+    kind: str, start: str = "fast", policy: PolicySettings = POLICY, models: Mapping[str, str] | None = None
+) -> list[Try]:
     """Every sample of a task whose samples all fail differently."""
     history: list[Outcome] = []
     tried: list[Try] = []
-    while isinstance(step := next_step(history, start, policy), Try):
+    while isinstance(step := next_step(history, start, policy, models=models or {}), Try):
         tried.append(step)
         history.append(ended(step.attempt, step.sample, step.tier, kind))
         assert len(tried) < 100
@@ -44,10 +48,24 @@ def test_all_tiers_are_used_up_in_order() -> None:
     assert [(one.tier, one.attempt, one.sample) for one in tried] == [
         ("fast", 1, 1),
         *(("deep", attempt, sample) for attempt in (2, 3) for sample in (1, 2)),
-        ("reviewer", 4, 1),
+        *(("reviewer", 4, sample) for sample in (1, 2, 3)),
     ]
-    assert [one.nth for one in tried] == [1, 1, 2, 3, 4, 1]
+    assert [one.nth for one in tried] == [1, 1, 2, 3, 4, 1, 2, 3]
     assert {one.way for one in tried} == {"sample"}
+
+
+def test_a_tier_with_the_model_of_the_one_before_goes_on_with_its_samples() -> None:
+    tried = replay("assertion", models={"deep": "large", "reviewer": "large"})
+    assert [one.nth for one in tried if one.tier != "fast"] == [1, 2, 3, 4, 5, 6, 7]
+    assert [one.temperature for one in tried if one.tier == "reviewer"] == [0.8, 0.8, 0.8]
+    near = [ended(2, 1, "deep", "assertion", red=1), ended(3, 1, "deep", "assertion", red=1)]
+    policy = POLICY.model_copy(update={"samples": TierNumbers(fast=1, deep=1, reviewer=1)})
+    other = next_step(near, "deep", policy)
+    assert isinstance(other, Try)
+    assert (other.tier, other.way) == ("reviewer", "repair")
+    same = next_step(near, "deep", policy, models={"deep": "large", "reviewer": "large"})
+    assert isinstance(same, Try)
+    assert (same.tier, same.way, same.nth) == ("reviewer", "sample", 3)
 
 
 def test_a_tiers_first_sample_and_the_repair_that_begins_an_attempt_are_cold() -> None:
@@ -93,7 +111,7 @@ def test_the_stop_says_what_failed_last() -> None:
     while isinstance(step := next_step(history, "reviewer", POLICY), Try):
         history.append(ended(step.attempt, step.sample, step.tier, "syntax"))
     assert "syntax" in step.reason
-    assert "digest 1.1" in step.reason
+    assert "digest 1.3" in step.reason
 
 
 KINDS = st.sampled_from(["format", "nothing", "refused", "assertion", "model", "conflict", "timeout"])
