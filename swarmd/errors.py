@@ -8,9 +8,12 @@ The tree::
     ├─ DaemonDownError        exit 3   no daemon runs on this home
     ├─ HomeLockedError        exit 6   another daemon runs on this home
     ├─ ModelError             exit 5   a model could not answer
-    │  ├─ ModelUnreachableError
+    │  ├─ ModelUnreachableError        its server is away, loads, is overloaded, or broke off
+    │  │  └─ ModelTimeoutError         it took longer than its deadlines allow
     │  ├─ ModelOverflowError           the prompt does not fit; it is never cut
-    │  ├─ ModelReplyError              the reply is empty, cut, or not what the schema asked for
+    │  ├─ ModelRefusedError            its server takes neither this question nor a second one like it
+    │  ├─ ModelMissingError            its server does not have it, or answered with another
+    │  ├─ ModelReplyError              the reply is empty, endless, or not what the schema asked for
     │  └─ WeightsError                 weights are absent, incomplete or have the wrong bytes
     ├─ RequestError           exit 2   a request file cannot be taken (goes to the dead letters)
     ├─ WorkspaceError         exit 1   the user's repository cannot be worked on
@@ -35,8 +38,11 @@ __all__ = [
     "DaemonDownError",
     "HomeLockedError",
     "ModelError",
+    "ModelMissingError",
     "ModelOverflowError",
+    "ModelRefusedError",
     "ModelReplyError",
+    "ModelTimeoutError",
     "ModelUnreachableError",
     "PatchError",
     "PlanError",
@@ -118,10 +124,28 @@ class ModelUnreachableError(ModelError):
     code = "E-MODEL-DOWN"
 
 
+class ModelTimeoutError(ModelUnreachableError):
+    """Raise first_token_s, between_tokens_s or call_s of the model in swarmd.toml, or use a smaller one."""
+
+    code = "E-MODEL-TIMEOUT"
+
+
 class ModelOverflowError(ModelError):
     """Raise the model's context in swarmd.toml, or ask for something smaller."""
 
     code = "E-MODEL-OVERFLOW"
+
+
+class ModelRefusedError(ModelError):
+    """Read what the model's server said: its key, its URL or a setting of this model is wrong."""
+
+    code = "E-MODEL-REFUSED"
+
+
+class ModelMissingError(ModelError):
+    """Give the model's name as its server lists it in swarmd.toml, or install it there."""
+
+    code = "E-MODEL-NAME"
 
 
 class ModelReplyError(ModelError):

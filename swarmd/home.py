@@ -94,6 +94,11 @@ class Home:
         return self.council / "keys"
 
     @cached_property
+    def spent_file(self) -> Path:
+        """What was spent on paid models."""
+        return self.council / "spent.json"
+
+    @cached_property
     def registry_file(self) -> Path:
         return self.keys / "agents-registry.json"
 
@@ -121,6 +126,11 @@ class Home:
     @cached_property
     def master_log(self) -> Path:
         return self.logs / "master.jsonl"
+
+    @cached_property
+    def sent(self) -> Path:
+        """What was sent to models on other machines, byte for byte."""
+        return self.logs / "sent"
 
     @cached_property
     def models_log(self) -> Path:

@@ -17,6 +17,7 @@ from socket import socket
 from typing import Any, Protocol
 
 from swarmd.agents import lastwords, processes
+from swarmd.agents.environment import for_workers
 from swarmd.agents.handle import Kind, Worker
 from swarmd.bus.channel import AsyncChannel, ChannelClosedError, pair
 from swarmd.bus.spool import AgentSpool
@@ -113,6 +114,7 @@ class Factory:
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,
+                env=for_workers(os.environ),
             )
             undo.pop_all()
         self._process, control = process, AsyncChannel(ours)

@@ -74,6 +74,8 @@ class LogReport:
     detail: str = ""
     absent: int = 0
     """Lines in front of them, whose segments are not present: nothing is known of these."""
+    head: str = field(default="", compare=False)
+    """SHA-256 of the last line that holds; empty where that is not sure."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,8 @@ def _report(name: str, scan: _Scan, anchors: Sequence[Anchor]) -> LogReport:
         last = max(beyond, key=lambda anchor: anchor.seq)
         scan.end("truncated", scan.seq + 1, f"ends at line {scan.seq}; {last.source} names line {last.seq}")
     held = scan.seq - scan.absent
-    return LogReport(name, scan.status, held, scan.confirmed, scan.line, scan.detail, scan.absent)
+    head = scan.hash if scan.status in ("ok", "torn") else ""
+    return LogReport(name, scan.status, held, scan.confirmed, scan.line, scan.detail, scan.absent, head)
 
 
 def _read(path: Path, anchors: Sequence[Anchor], settle_s: float) -> _Scan:

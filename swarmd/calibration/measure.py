@@ -19,10 +19,12 @@ from swarmd.coding.target import Target
 from swarmd.config import Settings
 from swarmd.errors import ModelReplyError
 from swarmd.home import Home, seed_folder
-from swarmd.messages import Calibration, ChatCall, ChatReply, EditForm, FormTrial
+from swarmd.messages import Calibration, CallContext, ChatCall, ChatReply, EditForm, FormTrial
 from swarmd.models.calls import Calls
+from swarmd.models.purse import Purse
 from swarmd.models.routing import Router
 from swarmd.models.store import Store, default_folder
+from swarmd.models.trial import named_by_hand
 
 __all__ = ["Checks", "calibrate", "question", "system_prompt", "trials"]
 
@@ -76,14 +78,16 @@ async def _calibrate(
     checks: Checks,
     on_trial: OnTrial,
 ) -> Calibration:
+    settings = named_by_hand(settings)
     router = Router(settings, Store(default_folder(settings)), home.make_runtime())
-    calls = Calls(settings, router, lambda event, fields: None)
+    calls = Calls(settings, router, lambda event, fields: None, Purse(home.spent_file), home.sent)
+    about = CallContext(privacy=settings.privacy, micro_usd=settings.budget.day_micro_usd)
     served: list[str] = [settings.models[model].provider]
     kept = KeptTrials(home, results.identity(settings, model))
 
     async def ask(call: ChatCall) -> ChatReply:
-        addressed = call.model_copy(update={"model": model, "privacy": settings.privacy})
-        reply = await calls.chat(addressed, "model-calibrate", lambda tokens: None)
+        addressed = call.model_copy(update={"model": model, "privacy": settings.privacy, "about": about})
+        reply = await calls.chat(addressed, "model-calibrate", lambda piece: None)
         served.append(reply.provider)
         return reply
 

@@ -40,7 +40,10 @@ MODEL = LazyGroup(
     help="Models and their weights.",
     members={
         "list": ("swarmd.cli.model_list:list_", "Show the tiers, their models and the weights."),
+        "ps": ("swarmd.cli.model_ps:ps", "Show the models that are loaded now."),
+        "plan": ("swarmd.cli.model_plan:plan", "Show what fits this machine at which context."),
         "pull": ("swarmd.cli.model_pull:pull", "Fetch weights, checked by their hash."),
+        "rm": ("swarmd.cli.model_rm:rm", "Remove weights from the disk."),
         "test": ("swarmd.cli.model_test:test", "Ask a model one question."),
         "calibrate": (
             "swarmd.cli.model_calibrate:calibrate",
@@ -60,6 +63,11 @@ AUDIT = LazyGroup(
     "audit",
     help="The log as evidence.",
     members={"verify": ("swarmd.cli.audit_verify:verify", "Check that no log line was changed or removed.")},
+)
+PRIVACY = LazyGroup(
+    "privacy",
+    help="Where prompts went.",
+    members={"report": ("swarmd.cli.privacy_report:report", "Show every model call and where it went.")},
 )
 CONFIG = LazyGroup(
     "config",
@@ -86,7 +94,7 @@ BENCH = LazyGroup(
         "report": ("swarmd.cli.bench_report:report", "Show and compare what was found."),
     },
 )
-ALL = (TASK, AGENT, MODEL, BENCH, BUS, AUDIT, CONFIG, SERVICE)
+ALL = (TASK, AGENT, MODEL, BENCH, BUS, AUDIT, PRIVACY, CONFIG, SERVICE)
 GROUPS = {group.name: group for group in ALL if group.name}
 
 
@@ -113,10 +121,11 @@ root = Root(
             if name in ("task", "agent", "model")
         },
         "log": ("swarmd.cli.log:log", "Show the log."),
+        "tokens": ("swarmd.cli.tokens:tokens", "Show what models used, what it cost, and what it saved."),
         **{
             name: ("", group.help or "")
             for name, group in GROUPS.items()
-            if name in ("bench", "bus", "audit", "config", "service")
+            if name in ("bench", "bus", "audit", "privacy", "config", "service")
         },
         "doctor": ("swarmd.cli.doctor:doctor", "Check this installation, and say what mends it."),
     },

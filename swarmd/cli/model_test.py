@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from swarmd import durable
 from swarmd.audit.pretty import clean
 from swarmd.cli.context import Context, pass_context
 from swarmd.cli.exit_codes import ExitCode
@@ -39,10 +38,8 @@ def test(context: Context, name: str | None) -> int:
 def _try(context: Context, model: str) -> dict[str, Any]:
     from swarmd.models.trial import try_model
 
-    runtime = context.home.runtime()
-    durable.make_dirs(runtime)
     try:
-        trial = try_model(context.settings, runtime, model)
+        trial = try_model(context.settings, context.home, model)
     except (ModelError, ConfigError) as error:
         return {"model": model, "ok": False, "code": error.code, "message": error.message, "hint": error.hint}
     usage = trial.reply.usage

@@ -14,19 +14,28 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field, ValidationError, model_validator
 
+from swarmd.config.costs import CostSettings
+from swarmd.config.engine import EngineSettings
 from swarmd.config.policy import PolicySettings, Reaction, TierNumbers
+from swarmd.config.routing import BudgetSettings, Mode, RoutingSettings, RuleSettings
 from swarmd.config.section import Section
 from swarmd.errors import ConfigError
 
 __all__ = [
+    "BudgetSettings",
+    "CostSettings",
     "DaemonSettings",
     "Durability",
+    "EngineSettings",
     "LimitSettings",
     "LogSettings",
+    "Mode",
     "ModelSettings",
     "OllamaSettings",
     "PolicySettings",
     "Reaction",
+    "RoutingSettings",
+    "RuleSettings",
     "SandboxSettings",
     "Settings",
     "TierNumbers",
@@ -106,22 +115,32 @@ class DaemonSettings(Section):
 class ModelSettings(Section):
     """One model, and who serves it."""
 
-    provider: Literal["auto", "embedded", "ollama", "openai"] = "auto"
-    """auto: a reachable Ollama that has it, else embedded. openai: any OpenAI-compatible URL."""
+    provider: Literal["auto", "embedded", "ollama", "openai", "anthropic"] = "auto"
+    """auto: a reachable Ollama that has it, else embedded. openai: any OpenAI-compatible URL. anthropic:
+    Anthropic's service, or a server that speaks its protocol; it needs the extra "cloud"."""
     weights: str | None = None
     """embedded: a name from the catalogue ("swarmd model list"), or an absolute path of a GGUF."""
     name: str | None = None
-    """ollama, openai: the model's name on that server."""
+    """ollama, openai, anthropic: the model's name on that server."""
     base_url: str | None = None
-    """openai: the server's URL, up to and with /v1."""
+    """openai: the server's URL, up to and with /v1. anthropic: likewise; default: https://api.anthropic.com."""
     api_key_env: str | None = None
-    """openai: the environment variable that holds the key. Keys never stand in this file."""
+    """openai, anthropic: the environment variable that holds the key. Keys never stand in this file."""
     context: int = Field(default=4096, ge=256)
     """Tokens that prompt and reply may have together. It stays the same over all calls, because a
     change makes servers load the model anew."""
     parallel: int = Field(default=1, ge=1, le=64)
     """embedded, ollama: calls made at one time; each has ``context`` tokens. For every provider: how many
     samples of one attempt are drawn at one time, within policy.concurrency."""
+    slots: int | None = Field(default=None, ge=1, le=64)
+    """embedded: prompts that it keeps ready to go on with, so that agents that take turns need not have the
+    same beginning read again; at least ``parallel``. Each takes memory for ``context`` tokens. Default: 2, or
+    ``parallel`` if that is more; fewer where memory is short."""
+    cache_type: Literal["f16", "q8_0", "q4_0"] = "f16"
+    """embedded: how the cache of what was read is kept. q8_0 takes about half the memory of f16, q4_0 about a
+    quarter, at some loss of accuracy."""
+    embeddings: bool = False
+    """embedded: whether its engine makes embeddings, too."""
     gpu_layers: int | Literal["auto"] = "auto"
     """embedded: layers held on the GPU; auto: as many as free memory allows, 0 without a GPU."""
     threads: int | None = Field(default=None, ge=1)
@@ -216,9 +235,13 @@ class Settings(Section):
     models: dict[str, ModelSettings] = Field(default_factory=lambda: dict(DEFAULT_MODELS))
     """Models by name. Those named here are added to the defaults."""
     policy: PolicySettings = PolicySettings()
+    routing: RoutingSettings = RoutingSettings()
+    budget: BudgetSettings = BudgetSettings()
     sandbox: SandboxSettings = SandboxSettings()
     ollama: OllamaSettings = OllamaSettings()
+    engine: EngineSettings = EngineSettings()
     limits: LimitSettings = LimitSettings()
+    costs: CostSettings = CostSettings()
     logs: LogSettings = LogSettings()
     privacy: Literal["strict", "balanced", "off"] = "strict"
     """strict: no packet leaves this machine."""
@@ -241,6 +264,21 @@ class Settings(Section):
             if name not in self.models:
                 known = ", ".join(sorted(self.models))
                 raise ValueError(f"tiers.{tier} names the model {name!r}; models has: {known}")
+        return self
+
+    @model_validator(mode="after")
+    def _routing_names_models(self) -> Settings:
+        routing = self.routing
+        named = {
+            f"routing.fallbacks.{tier}": routing.fallbacks.of(tier) for tier in ("fast", "deep", "reviewer")
+        }
+        named |= {"routing.cloud": routing.cloud}
+        named |= {f"routing.rules: {rule.name}": rule.models for rule in routing.rules}
+        for where, names in named.items():
+            unknown = [name for name in names if name not in self.models]
+            if unknown:
+                known = ", ".join(sorted(self.models))
+                raise ValueError(f"{where} names the model {unknown[0]!r}; models has: {known}")
         return self
 
 

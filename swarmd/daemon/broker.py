@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -11,11 +12,16 @@ from random import Random
 from socket import socket
 from typing import Any
 
+from swarmd.agents.environment import for_models
 from swarmd.bus.channel import AsyncChannel, ChannelClosedError, pair
+from swarmd.config import Settings
 from swarmd.daemon.backoff import STABLE_S, Delays
+from swarmd.daemon.relays import Relays
+from swarmd.errors import ConfigError
 from swarmd.home import Home
-from swarmd.messages import ChatCall, ChatReply
+from swarmd.messages import CallContext, ChatCall, ChatReply
 from swarmd.models.client import AsyncBrokerClient
+from swarmd.models.endpoint import destinations
 
 __all__ = ["BrokerProcess"]
 
@@ -41,25 +47,36 @@ class BrokerProcess:
         *,
         on_failed: OnFailed | None = None,
         random: Random | None = None,
+        settings: Callable[[], Settings] | None = None,
     ) -> None:
-        """``on_failed`` hears why a broker could not even be started; that is tried again."""
+        """``on_failed`` hears why a broker could not even be started; that is tried again. ``settings``, as
+        they are whenever a broker is started, say whether it may have a network; None: it may."""
         self._home = home
         self._on_event = on_event
         self._on_started = on_started
         self._on_lost = on_lost
         self._on_failed = on_failed
+        self._settings = settings
+        self._relays = Relays(home.make_runtime, on_event)
         self._delays = Delays(random or Random())  # noqa: S311 - nothing secret
         self._control: AsyncChannel | None = None
         self._up = asyncio.Event()
         self._closing = self._renewing = False
         self._runner: asyncio.Task[None] | None = None
         self._client: AsyncBrokerClient | None = None
+        self._assigned: dict[str, dict[str, Any]] = {}
+        """What each client's calls are part of, for the next broker."""
         self.pid: int | None = None
 
     @property
     def is_up(self) -> bool:
         """Whether there is a broker that takes calls."""
         return self._up.is_set()
+
+    @property
+    def relay_pid(self) -> int | None:
+        """The relay's process, while there is one."""
+        return self._relays.pid
 
     def start(self, background: asyncio.TaskGroup) -> None:
         """Begin to keep a broker alive, in the background."""
@@ -71,13 +88,26 @@ class BrokerProcess:
             since = time.monotonic()
             try:
                 await self._run_once()
-            except OSError as error:
+            except (OSError, ConfigError) as error:
                 if self._on_failed is not None:
                     await self._on_failed(f"the broker cannot be started: {error}")
             if time.monotonic() - since > STABLE_S:
                 self._delays.settled()
 
+    def _is_strict(self) -> bool:
+        return self._settings is not None and self._settings().privacy == "strict"
+
+    async def _isolation(self) -> list[str]:
+        """Its option, if the broker is to have no network; there are relays then to what it may reach."""
+        settings = self._settings() if self._settings else None
+        if settings is None or settings.privacy != "strict" or sys.platform != "linux":
+            await self._relays.follow(frozenset())
+            return []
+        await self._relays.follow(destinations(settings))
+        return ["--isolate"]
+
     async def _run_once(self) -> None:
+        isolation = await self._isolation()
         ours, theirs = pair()
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(ours.close)
@@ -88,9 +118,11 @@ class BrokerProcess:
                 "swarmd.models.broker",
                 f"--home={self._home.root}",
                 f"--control-fd={theirs.fileno()}",
+                *isolation,
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,
+                env=for_models(os.environ) if self._is_strict() else None,
             )
             undo.pop_all()
         self.pid = process.pid
@@ -105,9 +137,12 @@ class BrokerProcess:
         finally:
             late.cancel()
             self._up.clear()
-            self._control, self.pid = None, None
+            self._control = None
             control.close()
-            status = await _reap(process)
+            try:
+                status = await _reap(process)
+            finally:
+                self.pid = None
         if self._renewing:
             self._renewing = False
             self._delays.settled()
@@ -128,7 +163,8 @@ class BrokerProcess:
                 await self._client.replace(AsyncChannel(await self.attach_now("master")))
             await self._on_started(self.pid, message.get("models", {}))
         elif message["op"] == "event":
-            self._delays.settled()
+            if message["event"].startswith("model_"):  # it works; it says other things before it does
+                self._delays.settled()
             await self._on_event(message["event"], message["fields"])
 
     async def attach(self, client: str) -> socket:
@@ -146,6 +182,8 @@ class BrokerProcess:
         with theirs:
             try:
                 await control.send({"op": "attach", "client": client}, [theirs.fileno()])
+                if client in self._assigned:
+                    await control.send(self._assigned[client])
             except BaseException:
                 ours.close()
                 if control is self._control:
@@ -158,8 +196,24 @@ class BrokerProcess:
             raise ChannelClosedError("the broker is not running")
         return self._control
 
+    async def assign(self, client: str, about: CallContext, tokens: int) -> None:
+        """Say what ``client``'s calls are part of from now on, and how many ``tokens`` that has used."""
+        order = {
+            "op": "assign",
+            "client": client,
+            "about": about.model_dump(mode="json"),
+            "tokens": tokens,
+        }
+        self._assigned[client] = order
+        await self._send(order)
+
+    async def forget(self, request_id: str) -> None:
+        """The request has ended."""
+        await self._send({"op": "forget", "request_id": request_id})
+
     async def detach(self, client: str) -> None:
         """Forget a client that has ended."""
+        self._assigned.pop(client, None)
         await self._send({"op": "detach", "client": client})
 
     async def abort(self, request_id: str) -> None:
@@ -196,6 +250,7 @@ class BrokerProcess:
             self._runner.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._runner
+        await self._relays.close()
 
 
 async def _reap(process: asyncio.subprocess.Process) -> int | None:

@@ -73,6 +73,7 @@ class Crew:
             self._on_broker_lost,
             on_failed=self._on_broker_failed,
             random=random,
+            settings=lambda: context.settings,
         )
         self.factory = Factory(
             context.home, context.settings, context.clock, self, self.broker.attach_now, background

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from swarmd.agents.factory import Worker
@@ -15,6 +16,7 @@ from swarmd.coding.policy import Stop, Try
 from swarmd.config import PolicySettings, Settings
 from swarmd.council import warrants
 from swarmd.daemon import task_events, transcripts
+from swarmd.daemon.call_context import call_context
 from swarmd.daemon.context import Context
 from swarmd.daemon.formats import Formats
 from swarmd.daemon.journal import Event, event
@@ -22,13 +24,15 @@ from swarmd.daemon.state import RequestState, TaskState
 from swarmd.daemon.steps import judged_before, models_of, step_of, then
 from swarmd.errors import AgentError, SwarmdError, WorkspaceError
 from swarmd.knowledge.patterns import choose
-from swarmd.messages import Failure, Order, Outcome, Proposal, Tier, dump, load
+from swarmd.messages import CallContext, Failure, Order, Outcome, Proposal, Tier, dump, load
 from swarmd.models.privacy import tighter
 
 __all__ = ["Orders", "needs_no_model"]
 
 PATTERN_CHARS = 600
 """Most characters of a knowledge page in a prompt."""
+Assign = Callable[[str, CallContext, int], Awaitable[None]]
+"""Of an agent by its name: what its calls are part of, and how many tokens that request has used."""
 STATIC_RULES_READ = (".py", ".pyi")
 """What the static rules can read; other changes are read by a model however small they are."""
 DIFF_CHARS = 24_000
@@ -50,9 +54,9 @@ class Orders:
         """Whether the proposal for what ``task`` waits for has come and is about to be committed."""
         return task.order_id in self._settling
 
-    async def give(self, request: RequestState, task: TaskState, worker: Worker) -> None:
+    async def give(self, request: RequestState, task: TaskState, worker: Worker, assign: Assign) -> None:
         """Have ``worker`` make the next sample, if one is still wanted. The caller has reserved the
-        worker (``work`` is set).
+        worker (``work`` is set). ``assign`` tells the broker what the worker's calls are part of.
 
         Raises WorkspaceError when the project's files cannot be laid out for it; it holds nothing then.
         """
@@ -73,6 +77,10 @@ class Orders:
         if worker.ended.is_set():
             return
         worker.work = order.order_id
+        # Before it has its order: what its calls are part of is not for the agent to say.
+        about = call_context(self._context.settings, request, task.packet, step.attempt)
+        used = request.usage + request.cloud_usage
+        await assign(worker.name, about, used.prompt_tokens + used.completion_tokens)
         expires = self._context.clock.boot() + self._context.settings.daemon.hung_after_s
         await journal.commit(*task_events.assigned(task, order, step, worker.name, expires))
         try:

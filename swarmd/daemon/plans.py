@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from swarmd.daemon.call_context import call_context
 from swarmd.daemon.context import Context
 from swarmd.daemon.crew import Crew
 from swarmd.daemon.journal import Event, event
 from swarmd.daemon.state import RequestState
 from swarmd.errors import SwarmdError
 from swarmd.messages import ChatCall, ChatReply, Plan, dump
-from swarmd.models.privacy import tighter
 from swarmd.planning import PlanSettings, make_plan, plan_unattached
 
 __all__ = ["Plans", "failing"]
@@ -109,8 +109,8 @@ class Plans:
 
     def _asker(self, request: RequestState) -> Callable[[ChatCall], Awaitable[ChatReply]]:
         async def ask(call: ChatCall) -> ChatReply:
-            privacy = tighter(request.request.privacy, self._context.settings.privacy)
-            update = {"request_id": request.request_id, "privacy": privacy}
+            about = call_context(self._context.settings, request)
+            update = {"request_id": request.request_id, "privacy": about.privacy, "about": about}
             return await self._crew.broker.chat(call.model_copy(update=update))
 
         return ask

@@ -23,7 +23,10 @@ AT_START = (
     "sandbox.level",
 )
 """Settings that stay as they were until the daemon is started again."""
-OF_BROKER = ("models.", "ollama.", "policy.concurrency", "tiers.", "weights_folder")
+OF_BROKER = (
+    *("budget.", "engine.", "models.", "ollama.", "policy.concurrency", "privacy", "routing.", "tiers."),
+    "weights_folder",
+)
 """Settings, or beginnings of their names, that the broker reads when it is started."""
 
 

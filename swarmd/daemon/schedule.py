@@ -179,6 +179,7 @@ class Scheduler:
         self.queue.discard(request.request_id, iter(request.tasks))
         self._limits.forget(request.request_id)
         await self._finisher.finish(request)
+        await self._crew.broker.forget(request.request_id)
 
     async def _advance_tasks(self, request: RequestState) -> None:
         for task in list(request.tasks.values()):
@@ -308,7 +309,7 @@ class Scheduler:
                 extra = self._delivery(request) if work.kind == "deliver" else {}
                 await self._jobs.give(work.kind, request, task, worker, **extra)
             elif task is not None:
-                await self._orders.give(request, task, worker)
+                await self._orders.give(request, task, worker, self._crew.broker.assign)
         except WorkspaceError as error:
             await self._context.journal.commit(failing(request, error.code, error.message, error.hint))
         finally:

@@ -5,7 +5,7 @@ Names are snake_case, moments UTC RFC 3339 strings, money integer micro-USD, unk
 
 from swarmd.messages._base import SHORT_ID, Message, dump, load
 from swarmd.messages.calibration import Calibration, EditForm, FormScore, FormTrial, ModelIdentity
-from swarmd.messages.call import ChatCall, ChatMessage, ChatReply, Usage
+from swarmd.messages.call import CallContext, ChatCall, ChatMessage, ChatReply, Usage
 from swarmd.messages.example import Example, Step
 from swarmd.messages.gate import Failure, GateCounts, GateResult, GateSpec, TestFailure, Verdict
 from swarmd.messages.job import DISK_FULL, Job, JobReport, Spectrum, Survey, Suspect
@@ -41,6 +41,7 @@ __all__ = [
     "AcceptedRequest",
     "AuditPoint",
     "Calibration",
+    "CallContext",
     "CallRecord",
     "ChatCall",
     "ChatMessage",

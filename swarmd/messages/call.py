@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from swarmd.messages._base import Message
 
-__all__ = ["ChatCall", "ChatMessage", "ChatReply", "Usage"]
+__all__ = ["CallContext", "ChatCall", "ChatMessage", "ChatReply", "Usage"]
 
 
 class Usage(Message):
@@ -41,6 +41,28 @@ class ChatMessage(Message):
     content: str
 
 
+class CallContext(Message):
+    """What a call is part of. Only the master says it: an agent's calls get that of the order it holds."""
+
+    request_id: str | None = None
+    task_id: str | None = None
+    attempt: int | None = None
+    kind: str = ""
+    """The request's kind."""
+    agent_type: str = ""
+    skill: str = ""
+    priority: Literal["critical", "high", "normal", "low"] = "normal"
+    risk: Literal["low", "high"] = "low"
+    privacy: Literal["strict", "balanced", "off"] = "strict"
+    """The request's, at most as open as the home's."""
+    workspace: str = ""
+    """The project's folder: a path that is taken out of what leaves the machine."""
+    tokens: int | None = None
+    """Most tokens that the request may use in all; None: no limit."""
+    micro_usd: int = 0
+    """Most that it may spend on paid models, in all."""
+
+
 class ChatCall(Message):
     """One question to a model. The broker chooses the model from the tier."""
 
@@ -68,6 +90,10 @@ class ChatCall(Message):
     task_id: str | None = None
     attempt: int | None = None
     privacy: Literal["strict", "balanced", "off"] = "strict"
+    stream: bool = False
+    """Whether the asker wants the reply's text piece by piece, too, as it comes."""
+    about: CallContext | None = None
+    """Taken from the master's own calls only."""
 
 
 class ChatReply(Message):

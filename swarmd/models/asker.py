@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -11,28 +10,46 @@ from typing import Any
 from pydantic import ValidationError
 
 from swarmd.bus.channel import AsyncChannel, ChannelClosedError
-from swarmd.errors import ModelError, ModelUnreachableError, SwarmdError
-from swarmd.messages import ChatCall
+from swarmd.errors import ModelError, ModelReplyError, ModelUnreachableError, SwarmdError
+from swarmd.messages import CallContext, ChatCall
 from swarmd.models import wire
 from swarmd.models.calls import AbortedError, Calls
+from swarmd.models.providers.base import OnPiece
 
 __all__ = ["Asker"]
 
 MAX_CALLS = 32
 """Calls of one asker at one time; one that asks for more is refused the rest."""
-PROGRESS_S = 0.5
 
 
 class Asker:
     """One asker: its channel and its calls. It may be hostile, and can only hurt itself."""
 
-    def __init__(self, name: str, channel: AsyncChannel, calls: Calls) -> None:
+    def __init__(self, name: str, channel: AsyncChannel, calls: Calls, *, is_master: bool = False) -> None:
+        """``is_master``: what it says of its calls is believed."""
         self._name = name
+        self._is_master = is_master
+        self._about: CallContext | None = None
         self._channel = channel
         self._calls = calls
         self._running: dict[str, tuple[asyncio.Task[None], str | None]] = {}
         """Task and request id of each open call."""
         self._reader = asyncio.create_task(self._read())
+
+    def assign(self, about: CallContext) -> None:
+        """Its next calls are part of ``about``."""
+        self._about = about
+
+    def _part_of(self, call: ChatCall) -> CallContext:
+        """What ``call`` is part of. An agent that has no order, or names another request, gets least."""
+        if self._is_master and call.about is not None:
+            return call.about
+        if self._about is not None and call.request_id in (None, self._about.request_id):
+            return self._about
+        privacy = call.privacy if self._is_master else "strict"
+        return CallContext(
+            request_id=call.request_id, task_id=call.task_id, attempt=call.attempt, privacy=privacy
+        )
 
     async def _read(self) -> None:
         """Start a task for each question; a client that goes away takes its calls with it."""
@@ -72,9 +89,8 @@ class Asker:
             raise ModelError(f"not a call: {where}: {first['msg']}", code="E-MODEL-CALL") from error
 
     async def _answer(self, call_id: str, call: ChatCall) -> None:
-        progress = _Progress(self._channel, call_id)
         try:
-            reply = await self._calls.chat(call, self._name, progress.note)
+            reply = await self._calls.chat(call, self._name, self._pieces(call_id, call), self._part_of(call))
             frame: dict[str, Any] = {"call": call_id, "reply": reply.model_dump(mode="json")}
         except SwarmdError as error:
             frame = {"call": call_id, "error": wire.error_to(error)}
@@ -83,22 +99,31 @@ class Asker:
         except Exception as error:  # one call must not take the broker along
             unexpected = ModelUnreachableError(f"the broker failed: {type(error).__name__}: {error}")
             frame = {"call": call_id, "error": wire.error_to(unexpected)}
-        finally:
-            await progress.close()
         await self._send(frame)
+
+    def _pieces(self, call_id: str, call: ChatCall) -> OnPiece:
+        """Passes each piece on, if the call asks for that. Nobody waits for it to be read: all of them
+        together are not longer than a reply may be."""
+        return lambda piece: self._channel.post(wire.piece_to(call_id, piece)) if call.stream else None
 
     async def _count(self, call_id: str, call: ChatCall) -> None:
         """Whatever goes wrong is no answer: the asker can do without."""
         tokens: int | None = None
         try:
             with suppress(Exception):
-                tokens = await self._calls.count(call)
+                tokens = await self._calls.count(call, self._part_of(call))
         finally:
             await self._send({"call": call_id, "tokens": tokens})
 
     async def _send(self, frame: dict[str, Any]) -> None:
         with suppress(ChannelClosedError):  # _read sees it too, and ends this client
-            await self._channel.send(frame)
+            try:
+                await self._channel.send(frame)
+            except ChannelClosedError:
+                raise
+            except SwarmdError as error:  # it is longer than a frame may be
+                too_long = ModelReplyError(f"the answer cannot be sent: {error.message}")
+                await self._channel.send({"call": frame["call"], "error": wire.error_to(too_long)})
 
     def abort(self, request_id: str) -> None:
         """End the calls of one request; their askers get AbortedError."""
@@ -113,34 +138,8 @@ class Asker:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close(self) -> None:
-        """End its calls and let it go."""
+        """End its calls and let it go. It is told of no end: it may ask the next broker."""
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
-        await self._end_calls()
         self._channel.close()
-
-
-class _Progress:
-    """Tells an asker how many tokens there are, about twice a second."""
-
-    def __init__(self, channel: AsyncChannel, call_id: str) -> None:
-        self._channel = channel
-        self._call_id = call_id
-        self._last = time.monotonic()
-        self._sending: asyncio.Task[None] | None = None
-
-    def note(self, tokens: int) -> None:
-        now = time.monotonic()
-        if now - self._last < PROGRESS_S or (self._sending and not self._sending.done()):
-            return
-        self._last = now
-        self._sending = asyncio.create_task(self._send(tokens))
-
-    async def _send(self, tokens: int) -> None:
-        with suppress(ChannelClosedError):
-            await self._channel.send({"call": self._call_id, "progress": tokens})
-
-    async def close(self) -> None:
-        """Wait for what is on its way, so that the reply comes after it."""
-        if self._sending:
-            await asyncio.gather(self._sending, return_exceptions=True)
+        await self._end_calls()

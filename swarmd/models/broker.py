@@ -20,22 +20,32 @@ from typing import Any
 from swarmd import config
 from swarmd.bus.channel import AsyncChannel, ChannelClosedError
 from swarmd.home import Home
+from swarmd.messages import CallContext
+from swarmd.models import netns
 from swarmd.models.asker import Asker
 from swarmd.models.calls import Calls
+from swarmd.models.endpoint import refused_by_strict
+from swarmd.models.guard import forbid_leaving
+from swarmd.models.privacy import PrivacyError
+from swarmd.models.purse import Purse
 from swarmd.models.routing import Router
 from swarmd.models.store import Store, default_folder
 
-__all__ = ["Broker", "main"]
+__all__ = ["MASTER", "Broker", "main"]
+
+MASTER = "master"
+"""The name of the asker that says itself what its calls are part of."""
 
 
 class Broker:
     """Serves attached askers until it is told to stop or the control channel ends."""
 
-    def __init__(self, control: AsyncChannel, router: Router) -> None:
+    def __init__(self, control: AsyncChannel, router: Router, home: Home) -> None:
         self._control = control
         self._router = router
         router.on_loaded = lambda fields: self.emit("model_loaded", fields)
-        self._calls = Calls(router.settings, router, self.emit)
+        router.on_event = self.emit
+        self._calls = Calls(router.settings, router, self.emit, Purse(home.spent_file), home.sent)
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._askers: dict[str, Asker] = {}
 
@@ -76,6 +86,10 @@ class Broker:
                 return
             if order.get("op") == "attach" and len(fds) == 1:
                 await self._attach(str(order.get("client")), fds.pop())
+            elif order.get("op") == "assign":
+                self._assign(order)
+            elif order.get("op") == "forget":
+                self._calls.budget.forget(str(order.get("request_id")))
             elif order.get("op") == "detach":
                 await self._detach(str(order.get("client")))
             elif order.get("op") == "abort":
@@ -88,7 +102,16 @@ class Broker:
 
     async def _attach(self, name: str, fd: int) -> None:
         await self._detach(name)
-        self._askers[name] = Asker(name, AsyncChannel(socket.socket(fileno=fd), max_fds=0), self._calls)
+        channel = AsyncChannel(socket.socket(fileno=fd), max_fds=0)
+        self._askers[name] = Asker(name, channel, self._calls, is_master=name == MASTER)
+
+    def _assign(self, order: Mapping[str, Any]) -> None:
+        """What an asker's calls are part of from now on, and what its request has used before."""
+        about = CallContext.model_validate(order["about"])
+        if about.request_id is not None:
+            self._calls.budget.told(about.request_id, int(order["tokens"]))
+        if asker := self._askers.get(str(order.get("client"))):
+            asker.assign(about)
 
     async def _detach(self, name: str) -> None:
         if asker := self._askers.pop(name, None):
@@ -105,12 +128,38 @@ def _sweep(runtime: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-async def _serve(home: Home, control_fd: int) -> None:
+def _isolation(wanted: bool) -> tuple[str, dict[str, Any]] | None:
+    """Leave the network, if that is wanted: the event that says what came of it."""
+    if not wanted:
+        return None
+    try:
+        netns.enter()
+    except OSError as error:
+        return "broker_not_isolated", {"reason": str(error), "level": "warning"}
+    return "broker_isolated", {}
+
+
+def _keep_strict(broker: Broker, settings: config.Settings) -> None:
+    """Let no Python code of this process connect to another machine, and say which settings would."""
+    forbid_leaving()
+    for one in refused_by_strict(settings):
+        reason = f"{one.field} is {one.address}, which is not this machine"
+        told = {"code": PrivacyError.code, "reason": reason, "model": one.model or "", "level": "warning"}
+        broker.emit("privacy_blocked", told)
+
+
+async def _serve(home: Home, control_fd: int, isolation: tuple[str, dict[str, Any]] | None) -> None:
     control = AsyncChannel(socket.socket(fileno=control_fd), max_fds=1)
     settings = config.load(home.settings_file, os.environ)
     runtime = home.make_runtime()
     _sweep(runtime)
-    broker = Broker(control, Router(settings, Store(default_folder(settings)), runtime))
+    relays = runtime if isolation and isolation[0] == "broker_isolated" else None
+    router = Router(settings, Store(default_folder(settings)), runtime, relays=relays)
+    broker = Broker(control, router, home)
+    if isolation:
+        broker.emit(*isolation)
+    if settings.privacy == "strict":
+        _keep_strict(broker, settings)
     task = asyncio.ensure_future(broker.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with suppress(asyncio.CancelledError):
@@ -122,9 +171,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="swarmd.models.broker", description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--control-fd", type=int, required=True, help="an inherited socket to the master")
+    parser.add_argument("--isolate", action="store_true", help="have no network but the relays")
     options = parser.parse_args(argv)
+    isolation = _isolation(options.isolate)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the master's to handle
-    asyncio.run(_serve(Home(options.home.absolute()), options.control_fd))
+    asyncio.run(_serve(Home(options.home.absolute()), options.control_fd, isolation))
     return 0
 
 

@@ -10,6 +10,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from swarmd.bus.channel import AsyncChannel, Channel, ChannelClosedError
@@ -23,12 +24,19 @@ PATIENCE_S = 60.0
 """How long a call waits for a new broker."""
 WAIT_S = 1.0
 """Longest time between two calls of ``on_wait``."""
+OnPiece = Callable[[str | None], None]
+"""Called with each piece of a reply's text as it comes; None: the reply begins anew, and the pieces before
+count no more. Put together, the rest is the reply's text, but for a fence around JSON."""
 COUNT_S = 60.0
 """Longest time to wait for a count: the engine may have to load its model first."""
 
 
 def _no_wait() -> None:
     """Nobody wants to know."""
+
+
+def _no_piece(piece: str | None) -> None:
+    """Nobody wants to see it before all of it is there."""
 
 
 class BrokerClient:
@@ -48,12 +56,16 @@ class BrokerClient:
         if old is not None:
             old.close()
 
-    def chat(self, call: ChatCall, *, on_wait: Callable[[], None] = _no_wait) -> ChatReply:
-        """The model's answer. ``on_wait`` is called at least once a second until it is there.
+    def chat(
+        self, call: ChatCall, *, on_wait: Callable[[], None] = _no_wait, on_piece: OnPiece | None = None
+    ) -> ChatReply:
+        """The model's answer. ``on_wait`` is called at least once a second until it is there, ``on_piece``
+        with its text as it comes.
 
         Raises ModelError, as the kind that happened.
         """
-        (answer,) = self.chat_all([call], on_wait=on_wait)
+        asked = call if on_piece is None else call.model_copy(update={"stream": True})
+        (answer,) = self._chat_all([asked], on_wait, on_piece or _no_piece)
         if isinstance(answer, ModelError):
             raise answer
         return answer
@@ -63,6 +75,11 @@ class BrokerClient:
     ) -> list[ChatReply | ModelError]:
         """The answers to all ``calls``, which are asked at one time; in their order, an error where there
         is none. ``on_wait`` as for ``chat``."""
+        return self._chat_all(calls, on_wait, _no_piece)
+
+    def _chat_all(
+        self, calls: Sequence[ChatCall], on_wait: Callable[[], None], on_piece: OnPiece
+    ) -> list[ChatReply | ModelError]:
         names = [str(next(self._numbers)) for _ in calls]
         answers: dict[str, ChatReply | ModelError] = {}
         while open_calls := {
@@ -74,8 +91,9 @@ class BrokerClient:
                 answers |= dict.fromkeys(open_calls, error)
                 break
             try:
-                self._ask(channel, open_calls, answers, on_wait)
+                self._ask(channel, open_calls, answers, on_wait, on_piece)
             except ChannelClosedError:
+                on_piece(None)
                 channel.close()
                 with self._changed:
                     if self._channel is channel:
@@ -106,6 +124,7 @@ class BrokerClient:
         calls: Mapping[str, ChatCall],
         answers: dict[str, ChatReply | ModelError],
         on_wait: Callable[[], None],
+        on_piece: OnPiece,
     ) -> None:
         """Ask ``calls`` and put what is answered into ``answers``, until all of them are."""
         for name, call in calls.items():
@@ -114,7 +133,7 @@ class BrokerClient:
         while not answers.keys() >= calls.keys():
             received = channel.receive(WAIT_S)
             if received is not None:
-                _note(received[0], calls, answers)
+                _note(received[0], calls, answers, on_piece)
             if received is None or time.monotonic() - last_wait >= WAIT_S / 2:
                 on_wait()
                 last_wait = time.monotonic()
@@ -134,12 +153,17 @@ class BrokerClient:
 
 
 def _note(
-    frame: Mapping[str, Any], calls: Mapping[str, ChatCall], answers: dict[str, ChatReply | ModelError]
+    frame: Mapping[str, Any],
+    calls: Mapping[str, ChatCall],
+    answers: dict[str, ChatReply | ModelError],
+    on_piece: OnPiece,
 ) -> None:
-    """Put what ``frame`` answers into ``answers``; it may be of an older call, or only say how far one is."""
+    """Put what ``frame`` answers into ``answers``; it may be of an older call, or only bring a piece."""
     name = str(frame.get("call"))
     if name not in calls:
         return
+    if brought := wire.piece_from(frame):
+        on_piece(*brought)
     try:
         reply = wire.reply_from(frame)
     except ModelError as error:
@@ -149,13 +173,31 @@ def _note(
             answers[name] = reply
 
 
+@dataclass(frozen=True)
+class _Open:
+    """One call that waits for its reply."""
+
+    call: ChatCall
+    on_piece: OnPiece
+    reply: asyncio.Future[ChatReply]
+
+    def note(self, piece: str | None) -> None:
+        """Pass a piece on. What its reader raises is the call's own affair, not the other calls'."""
+        if self.reply.done():
+            return
+        try:
+            self.on_piece(piece)
+        except Exception as error:
+            self.reply.set_exception(error)
+
+
 class AsyncBrokerClient:
     """The asynchronous client, for any number of calls at one time. Make it inside the loop."""
 
     def __init__(self, channel: AsyncChannel, *, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
         self._numbers = itertools.count(1)
-        self._open: dict[str, tuple[ChatCall, asyncio.Future[ChatReply]]] = {}
+        self._open: dict[str, _Open] = {}
         self._channel = channel
         self._reader = asyncio.create_task(self._read(channel))
         self._giving_up: asyncio.TimerHandle | None = None
@@ -168,19 +210,23 @@ class AsyncBrokerClient:
             self._giving_up.cancel()
         self._channel = channel
         self._reader = asyncio.create_task(self._read(channel))
-        for call_id, (call, _) in list(self._open.items()):
-            await self._send(wire.question(call_id, call))
+        for call_id, opened in list(self._open.items()):
+            opened.note(None)
+            await self._send(wire.question(call_id, opened.call))
 
-    async def chat(self, call: ChatCall) -> ChatReply:
-        """The model's answer. Raises ModelError, as the kind that happened."""
+    async def chat(self, call: ChatCall, *, on_piece: OnPiece | None = None) -> ChatReply:
+        """The model's answer; ``on_piece`` is called with its text as it comes, and what that raises ends the
+        call. Raises ModelError, as the kind that happened."""
         call_id = str(next(self._numbers))
-        future: asyncio.Future[ChatReply] = asyncio.get_running_loop().create_future()
-        self._open[call_id] = (call, future)
+        asked = call if on_piece is None else call.model_copy(update={"stream": True})
+        opened = _Open(asked, on_piece or _no_piece, asyncio.get_running_loop().create_future())
+        self._open[call_id] = opened
         try:
-            await self._send(wire.question(call_id, call))
-            return await future
-        except asyncio.CancelledError:
-            await self._send({"call": call_id, "cancel": True})
+            await self._send(wire.question(call_id, asked))
+            return await opened.reply
+        except BaseException as error:
+            if not isinstance(error, ModelError):  # the broker does not know that it ended
+                await self._send({"call": call_id, "cancel": True})
             raise
         finally:
             del self._open[call_id]
@@ -200,16 +246,19 @@ class AsyncBrokerClient:
             self._start_giving_up()
 
     def _take(self, frame: dict[str, Any]) -> None:
-        _, future = self._open.get(str(frame.get("call")), (None, None))
-        if future is None or future.done():
+        opened = self._open.get(str(frame.get("call")))
+        if opened is None or opened.reply.done():
+            return
+        if brought := wire.piece_from(frame):
+            opened.note(*brought)
             return
         try:
             reply = wire.reply_from(frame)
         except Exception as error:
-            future.set_exception(error)
+            opened.reply.set_exception(error)
             return
         if reply is not None:
-            future.set_result(reply)
+            opened.reply.set_result(reply)
 
     def _start_giving_up(self) -> None:
         loop = asyncio.get_running_loop()
@@ -217,9 +266,9 @@ class AsyncBrokerClient:
             self._giving_up = loop.call_later(self._patience_s, self._give_up)
 
     def _give_up(self) -> None:
-        for _, future in self._open.values():
-            if not future.done():
-                future.set_exception(ModelUnreachableError("the broker is gone, and no other has come"))
+        for opened in self._open.values():
+            if not opened.reply.done():
+                opened.reply.set_exception(ModelUnreachableError("the broker is gone, and no other has come"))
         self._giving_up = None
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import json
 import os
 import signal
 import sys
@@ -17,22 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from swarmd.errors import WeightsError
-from swarmd.models.gguf import gpu_layers_that_fit, read_shape
+from swarmd.models.gguf import BATCH, CACHE_BYTES, gpu_layers_that_fit, read_metadata, read_shape
 
 __all__ = ["main"]
 
 PR_SET_PDEATHSIG = 1
-BATCH = 256
-"""Prompt tokens read at one time. An aborted call ends only between two batches."""
-
 SPIN_COUNT = "10000"
 """How long an idle thread spins before it sleeps. The default is without end: beside two other busy
 processes on two cores that made a 5 s reply last 178 s; with this it is 8 s, and 4 s alone as before."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until the parent ends. Exit status 1 when the model cannot be loaded."""
-    options = _parser().parse_args(argv)
+    """Serve until the parent ends. Exit status 1 when the model cannot be loaded. With ``--devices`` only
+    say, as JSON, which GPUs can be used."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments == ["--devices"]:
+        return _print_devices()
+    options = _parser().parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the master's to handle
     _die_with(options.parent)
     os.umask(0o077)
@@ -60,10 +62,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--alias", required=True, help="the model's name for clients")
     parser.add_argument("--parent", type=int, required=True, help="pid of the process to end with")
     parser.add_argument("--context", type=int, required=True, help="tokens of one call")
-    parser.add_argument("--parallel", type=int, default=1, help="calls at one time")
+    parser.add_argument("--parallel", type=int, default=1, help="slots")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--gpu-layers", default="auto", help="a number, or auto")
+    parser.add_argument("--cache-type", choices=list(CACHE_BYTES), default="f16")
+    parser.add_argument("--embeddings", action="store_true", help="answer with embeddings, too")
     return parser
+
+
+def _print_devices() -> int:
+    try:
+        import xllamacpp
+    except ImportError:
+        return 1
+    print(json.dumps({"gpus": _free_gpus(xllamacpp)}))
+    return 0
 
 
 def _die_with(parent: int) -> None:
@@ -86,6 +99,14 @@ def _params(xllamacpp: Any, options: argparse.Namespace) -> Any:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     params.n_gpu_layers = _gpu_layers(xllamacpp, options, tokens)
     params.fit_params = False  # it would change the context
+    if options.embeddings:
+        params.embedding = True
+        if not any(key.endswith(".pooling_type") for key in read_metadata(options.weights)):
+            # A model made for replies does not say how its tokens' vectors become one.
+            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    params.cache_type_k = params.cache_type_v = getattr(
+        xllamacpp.ggml_type, f"GGML_TYPE_{options.cache_type.upper()}"
+    )
     # Another conversation's cache must not reach a reply (ggml-org/llama.cpp#27148).
     params.cache_ram_mib = 0
     params.cache_idle_slots = False
@@ -101,9 +122,16 @@ def _params(xllamacpp: Any, options: argparse.Namespace) -> Any:
 def _gpu_layers(xllamacpp: Any, options: argparse.Namespace, tokens: int) -> int:
     if options.gpu_layers != "auto":
         return int(options.gpu_layers)
+    free = _free_gpus(xllamacpp)
+    if not free:
+        return 0
+    return gpu_layers_that_fit(read_shape(options.weights), tokens, max(free), options.cache_type)
+
+
+def _free_gpus(xllamacpp: Any) -> list[int]:
+    """The free memory of each GPU that this build can use, in bytes."""
     gpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_GPU
-    free = [int(device["memory_free"]) for device in xllamacpp.get_device_info() if device["type"] == gpu]
-    return gpu_layers_that_fit(read_shape(options.weights), tokens, max(free)) if free else 0
+    return [int(device["memory_free"]) for device in xllamacpp.get_device_info() if device["type"] == gpu]
 
 
 if __name__ == "__main__":

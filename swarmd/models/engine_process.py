@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
+import re
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,13 +15,26 @@ from pathlib import Path
 
 import swarmd
 from swarmd.errors import ModelUnreachableError
+from swarmd.models.gguf import CacheType
+from swarmd.models.memory import oom_kills
 
-__all__ = ["EngineOptions", "EngineProcess", "default_threads"]
+__all__ = ["EngineOptions", "EngineProcess", "default_threads", "has_gpu_build"]
 
 TERM_GRACE_S = 3.0
 POLL_S = 0.05
-LOG_TAIL = 2000
+LOG_TAIL = 8000
 MAX_SOCKET_PATH = 107
+ANSWER_S = 2.0
+"""An engine that is busy says so at once; one that has not by then is stuck."""
+DEVICES_S = 30.0
+"""Starting a GPU's driver takes seconds."""
+
+_NO_MEMORY = re.compile(
+    r"out of (device )?memory|insufficient memory|failed to allocate|unable to allocate|bad_alloc"
+    r"|cannot allocate memory|OutOfDeviceMemory|OutOfHostMemory|MemoryError",
+    re.IGNORECASE,
+)
+"""What llama.cpp, its backends and their drivers write when memory runs out."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +45,11 @@ class EngineOptions:
     weights: Path
     context: int
     parallel: int
+    """Slots: prompts that are kept, and calls that can run at one time."""
     threads: int
     gpu_layers: int | str
+    cache_type: CacheType = "f16"
+    embeddings: bool = False
 
     def argv(self, socket: Path) -> list[str]:
         """The command. ``-P`` keeps a hostile working folder out of the import path."""
@@ -39,7 +58,8 @@ class EngineOptions:
             *("--weights", str(self.weights), "--socket", str(socket), "--alias", self.model),
             *("--parent", str(os.getpid()), "--context", str(self.context)),
             *("--parallel", str(self.parallel), "--threads", str(self.threads)),
-            *("--gpu-layers", str(self.gpu_layers)),
+            *("--gpu-layers", str(self.gpu_layers), "--cache-type", self.cache_type),
+            *(["--embeddings"] if self.embeddings else []),
         ]
 
 
@@ -62,6 +82,8 @@ class EngineProcess:
         self.log = self.socket.with_suffix(".log")
         self._process: asyncio.subprocess.Process | None = None
         self._loaded = False
+        self._oom_kills = 0
+        self._stopped = False
 
     @property
     def alive(self) -> bool:
@@ -81,8 +103,7 @@ class EngineProcess:
                 hint="Set $XDG_RUNTIME_DIR to a shorter folder that only you can enter.",
             )
         self.socket.unlink(missing_ok=True)
-        package = str(Path(swarmd.__file__).parents[1])
-        path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH")) if part)
+        self._oom_kills = oom_kills()
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self.options.argv(self.socket),
@@ -90,7 +111,7 @@ class EngineProcess:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
+                env=_environment(),
             )
         try:
             async with asyncio.timeout(patience_s):
@@ -112,27 +133,45 @@ class EngineProcess:
             await asyncio.sleep(POLL_S)
 
     def _failure(self, what: str) -> ModelUnreachableError:
-        tail = ""
-        with suppress(OSError):
-            tail = self.log.read_bytes()[-LOG_TAIL:].decode("utf-8", "replace").strip()
+        tail = self._said()
         said = f": {tail.splitlines()[-1]}" if tail else ""
         return ModelUnreachableError(
             f"the engine of {self.options.model} {what}{said}",
             hint=f'Its log is {self.log}. Check the weights and xllamacpp with "swarmd model test".',
         )
 
-    async def settled(self) -> bool:
-        """Whether it is alive, after giving a death that just happened a moment to be seen."""
-        for _ in range(10):
-            if not self.alive:
-                return False
-            await asyncio.sleep(0.02)
-        return True
+    def ran_out_of_memory(self) -> bool:
+        """Whether it has ended for want of memory: by what it wrote, or because the kernel has killed
+        processes for that since it was started, and this one was killed."""
+        if self.alive or self._process is None or self._stopped:
+            return False
+        if _NO_MEMORY.search(self._said()):
+            return True
+        return self._process.returncode == -signal.SIGKILL and oom_kills() > self._oom_kills
+
+    def _said(self) -> str:
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, self.log.stat().st_size - LOG_TAIL))
+                return log.read(LOG_TAIL).decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
+
+    async def answers(self) -> bool:
+        """Whether it is alive and not stuck. It may be busy."""
+        if not self.alive:
+            return False
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await _healthy(self.socket)
+        except TimeoutError:
+            return False
 
     async def stop(self) -> None:
         """End it: politely, then not. Its socket is removed; its log stays if it never loaded."""
         process = self._process
         if process is not None and process.returncode is None:
+            self._stopped = True
             with suppress(ProcessLookupError):
                 process.terminate()
             try:
@@ -144,6 +183,35 @@ class EngineProcess:
         self.socket.unlink(missing_ok=True)
         if self._loaded:
             self.log.unlink(missing_ok=True)
+
+
+def _environment() -> dict[str, str]:
+    package = str(Path(swarmd.__file__).parents[1])
+    path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH")) if part)
+    return {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+
+
+async def has_gpu_build() -> bool:
+    """Whether the installed engine can use a GPU of this machine. A process of its own looks: it starts the
+    GPU's driver."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "swarmd.models.engine", "--devices"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        cwd="/",
+        env=_environment(),
+    )
+    try:
+        async with asyncio.timeout(DEVICES_S):
+            output, _ = await process.communicate()
+        return bool(json.loads(output)["gpus"])
+    except (TimeoutError, ValueError, KeyError, TypeError):
+        return False
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def _healthy(socket: Path) -> bool:

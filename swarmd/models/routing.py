@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from swarmd.config import ModelSettings, Settings
 from swarmd.errors import ConfigError
-from swarmd.messages import ChatCall
-from swarmd.models.privacy import Privacy, PrivacyError, loopback_url, tighter
+from swarmd.models.endpoint import DEFAULT_URLS, PORTS, Endpoint, endpoint
+from swarmd.models.manager import Manager
+from swarmd.models.privacy import Privacy, PrivacyError, loopback_url
 from swarmd.models.providers.base import Provider
 from swarmd.models.store import Store
 
@@ -36,26 +37,41 @@ class Router:
         *,
         on_loaded: Callable[[Mapping[str, Any]], None] = lambda fields: None,
         env: Mapping[str, str] = os.environ,
+        relays: Path | None = None,
     ) -> None:
+        """``relays``: the folder of the relays' sockets, for a process without a network."""
         self.settings = settings
-        self._store = store
-        self._runtime = runtime
         self.on_loaded = on_loaded
         self._env = env
+        self._relays = relays
         self._providers: dict[tuple[str, bool], Provider] = {}
         self._making: dict[tuple[str, bool], asyncio.Lock] = {}
+        self.on_event: Callable[[str, Mapping[str, Any]], None] = lambda event, fields: None
+        """Hears every other decision of the manager."""
+        self.manager = Manager(settings, store, runtime, emit=self._said)
 
-    def model_of(self, call: ChatCall) -> str:
-        """The name of the model that ``call`` goes to. Raises ConfigError for an unknown one."""
-        name = call.model or str(getattr(self.settings.tiers, call.tier))
-        if name not in self.settings.models:
-            known = ", ".join(sorted(self.settings.models))
-            raise ConfigError(f"no model is called {name!r}; swarmd.toml has: {known}", field="model")
-        return name
+    def is_loaded(self, model: str) -> bool:
+        """Whether ``model`` can answer without reading its weights first, as far as this side knows."""
+        own = (known for (name, _), known in self._providers.items() if name == model)
+        provider = next(own, None)
+        return provider is None or provider.kind != "embedded" or self.manager.is_loaded(model)
 
-    def privacy_of(self, call: ChatCall) -> Privacy:
-        """A call may ask for more privacy than the home, never for less."""
-        return tighter(self.settings.privacy, call.privacy)
+    def destination(self, model: str, provider: Provider) -> str:
+        """Where calls to ``model`` go, for the log."""
+        if provider.kind == "embedded":
+            return "embedded"
+        if provider.kind == "ollama":
+            return endpoint(self.settings.ollama.host).shown
+        url = self.settings.models[model].base_url or DEFAULT_URLS.get(provider.kind, provider.kind)
+        return endpoint(url).shown
+
+    async def cost(self, model: str, prompt_tokens: int, reply_tokens: int) -> int:
+        """Micro-USD for so many tokens, rounded up; 0 where nobody knows the price."""
+        from swarmd.models.pricing import price
+
+        settings = self.settings.models[model]
+        # Its first look into the price data takes a while.
+        return await asyncio.to_thread(price, model, settings, prompt_tokens, reply_tokens) or 0
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Each tier's model as configured: nothing is asked or started for it."""
@@ -88,6 +104,8 @@ class Router:
             return self._openai(model, settings, strict)
         if settings.provider == "ollama":
             return self._ollama(model, settings, strict)
+        if settings.provider == "anthropic":
+            return self._anthropic(model, settings, strict)
         if settings.provider == "auto" and (found := await self._reachable_ollama(model, settings, strict)):
             return found
         return self._embedded(model, settings)
@@ -97,28 +115,42 @@ class Router:
             raise ConfigError(f"models.{model} has no base_url", field=f"models.{model}.base_url")
         from swarmd.models.providers.openai import OpenAiProvider
 
-        url, local = _allowed(settings.base_url, model, strict)
-        key = self._env.get(settings.api_key_env) if settings.api_key_env else None
-        if settings.api_key_env and not key:
+        at = self._allowed(settings.base_url, model, strict, path="/v1")
+        key = self._key(model, settings, strict)
+        return OpenAiProvider(model, settings, url=at.url.rstrip("/"), local=at.local, key=key, uds=at.uds)
+
+    def _anthropic(self, model: str, settings: ModelSettings, strict: bool) -> Provider:
+        from swarmd.models.providers.anthropic import AnthropicProvider
+
+        at = self._allowed(settings.base_url or DEFAULT_URLS["anthropic"], model, strict)
+        key = self._key(model, settings, strict)
+        return AnthropicProvider(model, settings, url=at.url, local=at.local, key=key, uds=at.uds)
+
+    def _key(self, model: str, settings: ModelSettings, strict: bool) -> str | None:
+        """What is on this machine needs no key, or is no local model."""
+        if strict or not settings.api_key_env:
+            return None
+        key = self._env.get(settings.api_key_env)
+        if not key:
             raise ConfigError(
                 f"models.{model} takes its key from ${settings.api_key_env}, which is not set",
                 field=f"models.{model}.api_key_env",
             )
-        return OpenAiProvider(model, settings, url=url.rstrip("/"), local=local, key=key)
+        return key
 
     def _ollama(self, model: str, settings: ModelSettings, strict: bool) -> Provider:
         from swarmd.models.providers.ollama import OllamaProvider
 
-        host, local = _allowed(self.settings.ollama.host, model, strict)
+        at = self._allowed(self.settings.ollama.host, model, strict)
         keep_alive = self.settings.ollama.keep_alive
-        return OllamaProvider(model, settings, host=host, keep_alive=keep_alive, local=local)
+        return OllamaProvider(model, settings, host=at.url, keep_alive=keep_alive, local=at.local, uds=at.uds)
 
     async def _reachable_ollama(self, model: str, settings: ModelSettings, strict: bool) -> Provider | None:
-        """Ollama, if it answers and has the model. A closed port is noticed before anything heavy is
-        loaded."""
-        if not settings.name or (strict and loopback_url(self.settings.ollama.host) is None):
+        """Ollama, if it is on this machine, answers and has the model. A closed port is noticed before
+        anything heavy is loaded."""
+        if not settings.name or loopback_url(self.settings.ollama.host) is None:
             return None
-        if not await _port_open(self.settings.ollama.host):
+        if not await _answers(endpoint(self.settings.ollama.host, relays=self._relays)):
             return None
         from swarmd.models.providers.ollama import OllamaProvider
 
@@ -135,53 +167,43 @@ class Router:
         for (name, _), known in self._providers.items():
             if name == model and known.kind == "embedded":
                 return known
-        return EmbeddedProvider(
-            model,
-            settings,
-            self._store,
-            self._runtime,
-            make_room=self._make_room,
-            on_loaded=lambda fields: self.on_loaded(fields),
-        )
+        return EmbeddedProvider(model, settings, self.manager)
 
-    async def _make_room(self, need: int) -> int:
-        """Memory in bytes that a new engine may take, after ending idle ones, oldest use first."""
-        import psutil
+    def _said(self, event: str, fields: Mapping[str, Any]) -> None:
+        """What the manager decided."""
+        if event == "model_loaded":
+            self.on_loaded(fields)
+        else:
+            self.on_event(event, fields)
 
-        from swarmd.models.providers.embedded import EmbeddedProvider
-
-        providers = set(self._providers.values())
-        engines = [provider for provider in providers if isinstance(provider, EmbeddedProvider)]
-        for engine in sorted(engines, key=lambda engine: engine.last_used):
-            if psutil.virtual_memory().available >= need:
-                break
-            await engine.stop_if_idle()
-        return int(psutil.virtual_memory().available)
+    def _allowed(self, url: str, model: str, strict: bool, path: str = "") -> Endpoint:
+        """How the server at ``url`` is reached, if it may be."""
+        at = endpoint(url, relays=self._relays, path=path)
+        if strict and not at.local:
+            raise PrivacyError(f"the model {model} is served at {at.shown}, which is not this machine")
+        return at
 
     async def close(self) -> None:
         """End every engine and connection."""
         providers, self._providers = set(self._providers.values()), {}
         await asyncio.gather(*(provider.close() for provider in providers))
+        await self.manager.close()
 
 
-def _allowed(url: str, model: str, strict: bool) -> tuple[str, bool]:
-    """``url`` as it may be used, and whether it stays on this machine."""
-    local = loopback_url(url)
-    if local is not None:
-        return local, True
-    if strict:
-        where = urlsplit(url).netloc
-        raise PrivacyError(f"the model {model} is served at {where}, which is not this machine")
-    return url, False
-
-
-async def _port_open(url: str) -> bool:
-    parts = urlsplit(loopback_url(url) or url)
+async def _answers(at: Endpoint) -> bool:
+    """Whether an HTTP server is there. A relay takes every connection: what counts is who is behind it."""
+    parts = urlsplit(at.url)
     try:
-        port = parts.port or (443 if parts.scheme == "https" else 11434)
         async with asyncio.timeout(PROBE_S):
-            _, writer = await asyncio.open_connection(parts.hostname, port)
+            if at.uds:
+                reader, writer = await asyncio.open_unix_connection(str(at.uds))
+            else:
+                port = parts.port or PORTS[parts.scheme]
+                reader, writer = await asyncio.open_connection(parts.hostname, port)
+            try:
+                writer.write(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                return (await reader.readline()).startswith(b"HTTP/")
+            finally:
+                writer.close()
     except (OSError, TimeoutError, ValueError):
         return False
-    writer.close()
-    return True

@@ -73,14 +73,10 @@ class Store:
         The first call after a pull or a change reads the whole file. Raises WeightsError when it is
         absent or has the wrong bytes.
         """
+        target = self.find(name)
         if name.startswith("/"):
-            return _own_gguf(Path(name))
+            return target
         weights = find(name, self.catalogue)
-        target = self.folder / weights.file_name
-        if not target.is_file():
-            raise WeightsError(
-                f"the weights {name} are not in {self.folder}", hint=f'Run "swarmd model pull {name}".'
-            )
         if not _stamped(target, weights):
             if _sha256(target) != weights.sha256:
                 raise WeightsError(
@@ -89,6 +85,35 @@ class Store:
                 )
             _stamp(target, weights)
         return target
+
+    def find(self, name: str) -> Path:
+        """As ``path``, but the bytes are not verified: for looking at its header."""
+        if name.startswith("/"):
+            return _own_gguf(Path(name))
+        target = self.folder / find(name, self.catalogue).file_name
+        if not target.is_file():
+            raise WeightsError(
+                f"the weights {name} are not in {self.folder}", hint=f'Run "swarmd model pull {name}".'
+            )
+        return target
+
+    def remove(self, name: str) -> int:
+        """Remove the weights ``name``, whole or begun; the bytes that this frees. An engine that has them
+        open goes on. Raises WeightsError while another process pulls them, or when they cannot be removed."""
+        weights = find(name, self.catalogue)
+        if not self.folder.is_dir():
+            return 0
+        target = self.folder / weights.file_name
+        with self._lock(name):
+            freed = self._entry(weights).have
+            for path in (target, self._partial(weights), _stamp_file(target)):
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise WeightsError(
+                        f"{path} cannot be removed: {error.strerror}", hint="Look at its permissions."
+                    ) from error
+        return freed
 
     def pull(self, name: str, on_progress: Progress = lambda have, total, doing: None) -> Path:
         """Make sure that ``name`` is here, and return its file.

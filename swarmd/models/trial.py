@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from swarmd.config import Settings
-from swarmd.messages import ChatCall, ChatMessage, ChatReply
+from swarmd.home import Home
+from swarmd.messages import CallContext, ChatCall, ChatMessage, ChatReply
 from swarmd.models.calls import Calls
+from swarmd.models.purse import Purse
 from swarmd.models.routing import Router
 from swarmd.models.store import Store, default_folder
 
-__all__ = ["Trial", "try_model"]
+__all__ = ["Trial", "named_by_hand", "try_model"]
 
 QUESTION = "Count from 1 to 20 in words, separated by commas."
 
@@ -33,26 +34,40 @@ class Trial:
         return self.reply.usage.completion_tokens / max(0.001, self.reply.latency_ms / 1000)
 
 
-def try_model(settings: Settings, runtime: Path, name: str) -> Trial:
+def try_model(settings: Settings, home: Home, name: str) -> Trial:
     """Ask the model that swarmd.toml calls ``name``, without a daemon, and let it go again.
 
-    ``runtime`` is a private folder for the engine's socket. Raises ModelError or ConfigError.
+    The engine's socket lies in the runtime folder of ``home``. Raises ModelError or ConfigError.
     """
-    return asyncio.run(_try(settings, runtime, name))
+    return asyncio.run(_try(settings, home, name))
 
 
-async def _try(settings: Settings, runtime: Path, name: str) -> Trial:
+def named_by_hand(settings: Settings) -> Settings:
+    """For calls to a model that the user has named: only privacy may forbid it, not routing."""
+    return settings.model_copy(update={"routing": settings.routing.model_copy(update={"mode": "auto"})})
+
+
+async def _try(settings: Settings, home: Home, name: str) -> Trial:
     loads: list[int] = []
 
     def loaded(fields: Mapping[str, Any]) -> None:
         loads.append(int(fields["latency_ms"]))
 
-    router = Router(settings, Store(default_folder(settings)), runtime, on_loaded=loaded)
-    calls = Calls(settings, router, lambda event, fields: None)
+    settings = named_by_hand(settings)
+    router = Router(settings, Store(default_folder(settings)), home.make_runtime(), on_loaded=loaded)
+    calls = Calls(settings, router, lambda event, fields: None, Purse(home.spent_file), home.sent)
     question = ChatMessage(role="user", content=QUESTION)
-    call = ChatCall(tier="fast", model=name, messages=[question], max_tokens=64, purpose="test")
+    call = ChatCall(
+        tier="fast",
+        model=name,
+        messages=[question],
+        max_tokens=64,
+        purpose="test",
+        about=CallContext(privacy=settings.privacy, micro_usd=settings.budget.day_micro_usd),
+        privacy=settings.privacy,
+    )
     try:
-        reply = await calls.chat(call, "model-test", lambda tokens: None)
+        reply = await calls.chat(call, "model-test", lambda piece: None)
     finally:
         await router.close()
     return Trial(reply, sum(loads))

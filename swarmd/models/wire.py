@@ -7,21 +7,38 @@ from typing import Any
 
 from swarmd.errors import (
     ModelError,
+    ModelMissingError,
     ModelOverflowError,
+    ModelRefusedError,
     ModelReplyError,
+    ModelTimeoutError,
     ModelUnreachableError,
     SwarmdError,
     WeightsError,
 )
 from swarmd.messages import ChatCall, ChatReply
 
-__all__ = ["count_from", "count_question", "error_from", "error_to", "question", "reply_from"]
+__all__ = [
+    "count_from",
+    "count_question",
+    "error_from",
+    "error_to",
+    "piece_from",
+    "piece_to",
+    "question",
+    "reply_from",
+]
 
 _KINDS: dict[str, type[ModelError]] = {
     "E-MODEL-DOWN": ModelUnreachableError,
     "E-MODEL-BUSY": ModelUnreachableError,
-    "E-MODEL-TIMEOUT": ModelUnreachableError,
+    "E-MODEL-LOADING": ModelUnreachableError,
+    "E-MODEL-TRUNCATED": ModelUnreachableError,
+    "E-MODEL-TIMEOUT": ModelTimeoutError,
     "E-MODEL-OVERFLOW": ModelOverflowError,
+    "E-MODEL-REFUSED": ModelRefusedError,
+    "E-MODEL-REDIRECT": ModelRefusedError,
+    "E-MODEL-NAME": ModelMissingError,
     "E-MODEL-REPLY": ModelReplyError,
     "E-WEIGHTS": WeightsError,
 }
@@ -43,6 +60,17 @@ def count_from(frame: Mapping[str, Any]) -> int | None:
     return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens > 0 else None
 
 
+def piece_to(call_id: str, piece: str | None) -> dict[str, Any]:
+    """The frame that brings the next piece of a reply's text; None: the reply begins anew."""
+    return {"call": call_id, "piece": piece}
+
+
+def piece_from(frame: Mapping[str, Any]) -> tuple[str | None] | None:
+    """The piece in ``frame``, in a tuple because it may be None; None for a frame that brings none."""
+    piece = frame.get("piece")
+    return (piece,) if "piece" in frame and isinstance(piece, (str, type(None))) else None
+
+
 def error_to(error: SwarmdError) -> dict[str, str]:
     """``error`` for a frame: code, message, hint."""
     return {"code": error.code, "message": error.message, "hint": error.hint}
@@ -56,7 +84,7 @@ def error_from(data: Mapping[str, Any]) -> ModelError:
 
 
 def reply_from(frame: Mapping[str, Any]) -> ChatReply | None:
-    """The answer in ``frame``, or None for one that only says how far it is.
+    """The answer in ``frame``, or None for one that only brings a piece of it.
 
     Raises the call's ModelError.
     """

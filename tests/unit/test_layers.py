@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
 vocabulary, not packages with a life of their own."""
 
 SHARED_LAYERS = 2
-HEAVY = {"ollama", "openai", "anthropic", "xllamacpp", "httpx", "libcst", "tree_sitter"}
+HEAVY = {"ollama", "openai", "anthropic", "xllamacpp", "genai_prices", "httpx", "libcst", "tree_sitter"}
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 ENTRY_POINTS = {"__init__", "__main__"}
 

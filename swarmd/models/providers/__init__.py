@@ -1,5 +1,13 @@
-"""Who serves a model: the embedded engine, Ollama, or any OpenAI-compatible server."""
+"""Who serves a model: the embedded engine, Ollama, any OpenAI-compatible server, or Anthropic."""
 
-from swarmd.models.providers.base import OnProgress, Pace, Provider, TransientError
+from swarmd.models.providers.base import (
+    Health,
+    OnPiece,
+    OnProgress,
+    Pace,
+    Provider,
+    ServedModel,
+    TransientError,
+)
 
-__all__ = ["OnProgress", "Pace", "Provider", "TransientError"]
+__all__ = ["Health", "OnPiece", "OnProgress", "Pace", "Provider", "ServedModel", "TransientError"]

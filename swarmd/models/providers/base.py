@@ -1,61 +1,116 @@
-"""What every provider keeps to, and what they share: deadlines and the words for failures."""
+"""What every provider keeps to, and what they share."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from swarmd.config import ModelSettings
-from swarmd.errors import ModelError, ModelOverflowError, ModelReplyError, ModelUnreachableError
-from swarmd.messages import ChatCall, ChatReply, Usage
+from swarmd.errors import ModelError, ModelOverflowError, ModelReplyError, ModelTimeoutError
+from swarmd.messages import ChatCall, ChatReply
 from swarmd.models import tokens
+from swarmd.models.providers.failure import TransientError, failure, unknown_model
+from swarmd.models.providers.reply import Pace, ReplyParts
 
 __all__ = [
     "CONNECT_S",
     "SHORT_S",
+    "Counter",
+    "Health",
+    "OnPiece",
     "OnProgress",
     "Pace",
     "Provider",
     "ReplyParts",
+    "ServedModel",
     "TransientError",
+    "checked_vectors",
     "failure",
+    "health_of",
+    "no_embeddings",
     "refuse_if_too_long",
     "unknown_model",
+    "within",
 ]
+
+T = TypeVar("T")
 
 CONNECT_S = 5.0
 SHORT_S = 30.0
 """For questions to a server that need no model."""
 
-OnProgress = Callable[[int], None]
-"""Called with the number of tokens so far."""
+OnPiece = Callable[[str | None], None]
+"""Called with each piece of the reply's text as it comes; put together, the pieces are the reply. None: the
+reply begins anew (the call broke and is asked again, or its form was wrong), and the pieces before count no
+more. It must not block: the stream waits for it."""
+OnProgress = OnPiece
 
-T = TypeVar("T")
 
-_OVERFLOW = re.compile(
-    r"exceed_context_size|context_length_exceeded|(exceed|longer than|over|larger than)[^.]{0,60}context"
-    r"|context (length|size|window)[^.]{0,60}exceed|maximum context length|ContextWindowExceeded",
-    re.IGNORECASE,
-)
+@dataclass(frozen=True)
+class Health:
+    """Whether a model can be asked now."""
+
+    code: str | None
+    """None: it can. Else the code of the error that a call would get, such as E-MODEL-LOADING."""
+    message: str
+    latency_ms: int
+    """How long the server took to say so."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it can."""
+        return self.code is None
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One model that a server has."""
+
+    name: str
+    bytes: int | None = None
+    """Its size on that server's disk, if it says."""
+    context: int | None = None
+    """Tokens that prompt and reply may have together, if it says."""
+    loaded: bool | None = None
+    """Whether it is in memory; None: the server does not say."""
+    elsewhere: bool = False
+    """Whether the server says that it would pass the prompt on to another machine."""
 
 
 class Provider(Protocol):
-    """One model on one server."""
+    """One model on one server.
+
+    Every method raises only ModelErrors: TransientError when asking again may help, ModelOverflowError for a
+    prompt that does not fit, ModelRefusedError, ModelMissingError, ModelTimeoutError, and ModelReplyError for
+    an answer that is not whole or not of its protocol. None of them asks a second time by itself.
+    """
 
     kind: str
-    """embedded, ollama or openai."""
+    """embedded, ollama, openai or anthropic."""
     local: bool
     """Whether it runs on this machine."""
 
-    async def chat(self, call: ChatCall, on_progress: OnProgress) -> ChatReply:
-        """Ask once. Cancelling it ends the work on the server.
+    async def chat(self, call: ChatCall, on_piece: OnPiece) -> ChatReply:
+        """Ask once; a ``call`` with a suffix fills a gap. Cancelling it ends the work on the server."""
+        ...
 
-        Raises TransientError when asking again may help, ModelOverflowError for a prompt that does
-        not fit, ModelReplyError for a reply that is not whole, other ModelErrors.
-        """
+    async def count(self, call: ChatCall) -> int | None:
+        """The tokens of ``call``'s prompt: by the server's tokenizer, else by what it counted before, with a
+        margin of 15 %; None when it never has."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector for each of ``texts``, all of one length. E-MODEL-EMBED: it makes none."""
+        ...
+
+    async def health(self) -> Health:
+        """Whether the model can be asked, without asking it. It raises nothing."""
+        ...
+
+    async def models(self) -> list[ServedModel]:
+        """Every model of its server."""
         ...
 
     async def close(self) -> None:
@@ -65,119 +120,57 @@ class Provider(Protocol):
 
 @runtime_checkable
 class Counter(Protocol):
-    """A provider whose engine says how many tokens a prompt has."""
+    """What can say how many tokens a prompt has."""
 
-    async def count(self, call: ChatCall) -> int:
-        """The tokens of ``call``'s prompt, as the engine will read them."""
+    async def count(self, call: ChatCall) -> int | None:
+        """See ``Provider``."""
         ...
 
 
-class TransientError(ModelUnreachableError):
-    """Start the model's server, or choose another in swarmd.toml, then run "swarmd model test"."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        hint: str | None = None,
-        busy: bool = False,
-        broken: bool = False,
-        retry_after: float | None = None,
-    ) -> None:
-        """``busy``: it is there and asks to wait, ``retry_after`` seconds if it says so. ``broken``:
-        it failed in the middle of a call, which is worth one more try."""
-        super().__init__(message, code=code or ("E-MODEL-BUSY" if busy else None), hint=hint)
-        self.busy = busy
-        self.broken = broken
-        self.retry_after = retry_after
+async def within(seconds: float, step: Awaitable[T], who: str) -> T:
+    """The result of ``step``, or ModelTimeoutError that names ``who``."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await step
+    except TimeoutError as error:
+        raise ModelTimeoutError(f"{who} does not answer within {seconds:g} s") from error
 
 
-class Pace:
-    """The deadlines of one call: first token, each next one, and all of it."""
-
-    def __init__(self, settings: ModelSettings) -> None:
-        self._settings = settings
-        self._now = asyncio.get_running_loop().time
-        self.started = self._now()
-        self._deadline = self.started + settings.first_token_s
-        self._waiting_for = f"no token within {settings.first_token_s:g} s"
-        self.count = 0
-
-    def token(self) -> None:
-        """A token has arrived."""
-        self.count += 1
-        self._deadline = self._now() + self._settings.between_tokens_s
-        self._waiting_for = f"no further token within {self._settings.between_tokens_s:g} s"
-
-    async def wait(self, step: Awaitable[T]) -> T:
-        """The result of ``step``, or ModelUnreachableError (E-MODEL-TIMEOUT) at a deadline."""
-        end = self.started + self._settings.call_s
-        try:
-            async with asyncio.timeout_at(min(self._deadline, end)):
-                return await step
-        except TimeoutError:
-            reason = self._waiting_for if self._deadline < end else f"not done in {self._settings.call_s:g} s"
-            raise ModelUnreachableError(
-                f"the model gave {reason}",
-                code="E-MODEL-TIMEOUT",
-                hint="Raise first_token_s, between_tokens_s or call_s of this model in swarmd.toml, "
-                "or use a smaller model.",
-            ) from None
-
-    def elapsed_ms(self) -> int:
-        """Since the call was made."""
-        return int((self._now() - self.started) * 1000)
+async def health_of(check: Awaitable[object]) -> Health:
+    """What ``check`` says of a model by failing or not."""
+    now = asyncio.get_running_loop().time
+    begun = now()
+    try:
+        await check
+    except ModelError as error:
+        return Health(error.code, error.message, int((now() - begun) * 1000))
+    return Health(None, "ready", int((now() - begun) * 1000))
 
 
-class ReplyParts:
-    """A reply as it grows out of a stream."""
+def no_embeddings(model: str, said: str) -> ModelError:
+    """``model`` makes no vectors."""
+    return ModelError(
+        f"{model} makes no embeddings: {said}",
+        code="E-MODEL-EMBED",
+        hint="Name an embedding model in swarmd.toml.",
+    )
 
-    def __init__(self) -> None:
-        self.pieces: list[str] = []
-        self.finish: str | None = None
-        self.prompt_tokens = 0
-        self.completion_tokens = 0
-        self.cached_tokens = 0
 
-    def whole(
-        self, call: ChatCall, model: str, provider: Provider, settings: ModelSettings, ms: int
-    ) -> ChatReply:
-        """The reply, checked for what no server can be trusted with: its end, and an uncut prompt."""
-        text = "".join(self.pieces)
-        if self.finish is None:
-            raise TransientError(f"{model} broke off in the middle of its reply", broken=True)
-        if self.finish not in ("stop", "length"):
-            raise ModelReplyError(f"{model} ended its reply with {self.finish!r}")
-        if not text.strip() and call.suffix is None:  # a gap may need nothing
-            raise ModelReplyError(f"{model} gave an empty reply")
-        if self.prompt_tokens and tokens.was_cut(call, self.prompt_tokens, settings.context):
-            raise ModelOverflowError(
-                f"{model} read only {self.prompt_tokens} tokens of a longer prompt; its server cut it"
-            )
-        usage = Usage(
-            prompt_tokens=self.prompt_tokens,
-            completion_tokens=self.completion_tokens,
-            cached_tokens=self.cached_tokens,
-            calls=1,
-            micro_usd=0 if provider.local else self._price(settings),
-            local=provider.local,
-        )
-        return ChatReply(
-            text=text,
-            model=model,
-            provider=provider.kind,
-            finish="stop" if self.finish == "stop" else "length",
-            usage=usage,
-            latency_ms=ms,
-        )
+def checked_vectors(model: str, vectors: Any, wanted: int) -> list[list[float]]:
+    """``vectors`` as a server sent them: as many as ``wanted``, of one length, finite. Raises
+    ModelReplyError."""
+    right = isinstance(vectors, list) and len(vectors) == wanted and all(map(_is_vector, vectors))
+    if not right or len({len(vector) for vector in vectors}) != 1:
+        raise ModelReplyError(f"{model}'s server sent no {wanted} vectors of numbers, all of one length")
+    return [[float(number) for number in vector] for vector in vectors]
 
-    def _price(self, settings: ModelSettings) -> int:
-        prompt, reply = (
-            self.prompt_tokens * settings.prompt_price,
-            self.completion_tokens * settings.reply_price,
-        )
-        return -(-(prompt + reply) // 1_000_000)  # rounded up
+
+def _is_vector(value: object) -> bool:
+    """JSON knows neither NaN nor infinity, but Python reads both."""
+    return isinstance(value, list) and all(
+        isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number)
+        for number in value
+    )
 
 
 def refuse_if_too_long(call: ChatCall, model: str, context: int, prompt_tokens: int | None = None) -> None:
@@ -192,49 +185,3 @@ def refuse_if_too_long(call: ChatCall, model: str, context: int, prompt_tokens: 
             f"a prompt of {about}{count} tokens and a reply of up to {call.max_tokens} do not fit "
             f"the {context} tokens of {model}"
         )
-
-
-def failure(model: str, status: int, body: str, retry_after: str | None = None) -> ModelError:
-    """The error that a server's answer other than success means."""
-    message = _message(body)
-    said = f"{model}'s server answered {status}: {message}"
-    if status in (400, 413, 422) and _OVERFLOW.search(body):
-        return ModelOverflowError(said)
-    if status in (429, 503):
-        return TransientError(said, busy=True, retry_after=_seconds(retry_after))
-    if status >= 500:
-        return TransientError(said, broken=True)
-    if status == 404:
-        return unknown_model(model, message)
-    if 300 <= status < 400:
-        return ModelError(
-            f"{model}'s server redirects ({status}), which is not followed", code="E-MODEL-REDIRECT"
-        )
-    return ModelError(said, code="E-MODEL-REFUSED")
-
-
-def unknown_model(model: str, detail: str) -> ModelError:
-    """The server does not have ``model``."""
-    return ModelError(
-        f"the server does not have the model {model}: {detail}",
-        code="E-MODEL-NAME",
-        hint="Give the model's name as its server lists it in swarmd.toml, or install it there.",
-    )
-
-
-def _message(body: str) -> str:
-    """What a server says in its error, in either of the two envelopes there are, or as plain text."""
-    try:
-        data: Any = json.loads(body)
-    except ValueError:
-        return body.strip()[:300] or "(nothing)"
-    inner = data.get("error", data) if isinstance(data, dict) else data
-    said = inner.get("message") if isinstance(inner, dict) else inner
-    return str(said)[:300]
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return min(60.0, max(0.0, float(text))) if text else None
-    except ValueError:
-        return None

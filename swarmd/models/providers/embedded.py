@@ -1,169 +1,118 @@
-"""The embedded engine: a GGUF on this machine, in a process of its own, asked over a unix socket."""
+"""The embedded engine: a GGUF on this machine, in a process of its own, asked over a unix socket.
+
+Which engines run is the manager's matter; this asks the one of its model.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from swarmd.config import ModelSettings
-from swarmd.errors import ConfigError, ModelError
+from swarmd.errors import ModelTimeoutError
 from swarmd.messages import ChatCall, ChatReply
-from swarmd.models.engine_process import EngineOptions, EngineProcess, default_threads
-from swarmd.models.gguf import read_shape
-from swarmd.models.infill import fill_prompt
-from swarmd.models.providers.base import OnProgress, Pace, TransientError, refuse_if_too_long
+from swarmd.models.manager import Manager
+from swarmd.models.providers.base import (
+    Health,
+    OnPiece,
+    Pace,
+    ServedModel,
+    TransientError,
+    health_of,
+    no_embeddings,
+    refuse_if_too_long,
+)
 from swarmd.models.providers.openai import OpenAiProvider
-from swarmd.models.store import Store
+from swarmd.models.residents import Engine, Resident
 
 __all__ = ["EmbeddedProvider"]
 
-MakeRoom = Callable[[int], Awaitable[int]]
-"""Frees memory for so many bytes if it can, and says how many there are."""
-OnLoaded = Callable[[Mapping[str, Any]], None]
+SETTLE_TRIES, SETTLE_S = 10, 0.02
+"""How long a death that just happened may take to be seen."""
 
 
 class EmbeddedProvider:
-    """One GGUF. Its engine starts with the first call, and again when it has died."""
+    """One GGUF. Its engine is loaded with the first call, and again when it has died or had to go."""
 
     kind = "embedded"
     local = True
 
-    def __init__(
-        self,
-        model: str,
-        settings: ModelSettings,
-        store: Store,
-        runtime: Path,
-        *,
-        make_room: MakeRoom,
-        on_loaded: OnLoaded,
-    ) -> None:
+    def __init__(self, model: str, settings: ModelSettings, manager: Manager) -> None:
         self.model = model
-        self.in_use = 0
-        """Calls that are being answered."""
-        self.last_used = 0.0
-        """On the loop's clock."""
         self._settings = settings
-        self._store = store
-        self._runtime = runtime
-        self._make_room = make_room
-        self._on_loaded = on_loaded
-        self._engine: EngineProcess | None = None
+        self._manager = manager
         self._client: OpenAiProvider | None = None
-        self._starting = asyncio.Lock()
+        self._engine: Engine | None = None
+        """The one that ``_client`` is for."""
 
     @property
     def engine_pid(self) -> int | None:
         """The engine's process, when there is one."""
-        return self._engine.pid if self._engine and self._engine.alive else None
+        resident = self._manager.resident(self.model)
+        return resident.engine.pid if resident else None
 
-    async def chat(self, call: ChatCall, on_progress: OnProgress) -> ChatReply:
+    async def chat(self, call: ChatCall, on_piece: OnPiece) -> ChatReply:
         """See ``Provider``."""
-        self.in_use += 1
-        try:
-            engine, client = await self._ready()
-            try:
-                return await self._ask(client, call, on_progress)
-            except TransientError as error:
-                if await engine.settled():
-                    raise
-                message = f"the engine of {self.model} died during the call"
-                raise TransientError(message, broken=True) from error
-        finally:
-            self.in_use -= 1
-            self.last_used = asyncio.get_running_loop().time()
-
-    async def _ask(self, client: OpenAiProvider, call: ChatCall, on_progress: OnProgress) -> ChatReply:
-        pace = Pace(self._settings)
-        count = await self._count(client, call)
-        refuse_if_too_long(call, self.model, self._settings.context, count)
-        reply = await client.stream(call, pace, on_progress)
+        async with self._manager.use(self.model) as resident, self._watched(resident):
+            client, context = await self._client_of(resident), resident.profile.context
+            pace = Pace(self._settings)
+            refuse_if_too_long(call, self.model, context, await pace.wait(client.count(call)))
+            reply = await client.stream(call, pace, on_piece)
         return reply.model_copy(update={"provider": self.kind})
 
-    async def count(self, call: ChatCall) -> int:
-        """The tokens of ``call``'s prompt by the engine's own tokenizer, template included. Raises as
-        ``chat`` does."""
-        self.in_use += 1
+    async def count(self, call: ChatCall) -> int | None:
+        """The tokens of ``call``'s prompt by the engine's own tokenizer, template included."""
+        async with self._manager.use(self.model, turn=False) as resident, self._watched(resident):
+            return await (await self._client_of(resident)).count(call)
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """See ``Provider``. It makes them where the model's ``embeddings`` is set."""
+        if not self._settings.embeddings:
+            raise no_embeddings(self.model, f"models.{self.model}.embeddings is not set")
+        async with self._manager.use(self.model) as resident, self._watched(resident):
+            return await (await self._client_of(resident)).embed(texts)
+
+    async def health(self) -> Health:
+        """See ``Provider``. A model that is not loaded is healthy if its weights are there."""
+        return await health_of(self._manager.ready(self.model))
+
+    async def models(self) -> list[ServedModel]:
+        """The one model."""
+        resident = self._manager.resident(self.model)
+        context = resident.profile.context if resident else self._settings.context
+        return [ServedModel(self.model, context=context, loaded=resident is not None)]
+
+    @asynccontextmanager
+    async def _watched(self, resident: Resident) -> AsyncIterator[None]:
+        """Tell a broken call from the engine's death, and a slow engine from one that is stuck."""
         try:
-            _, client = await self._ready()
-            return await self._count(client, call)
-        finally:
-            self.in_use -= 1
-            self.last_used = asyncio.get_running_loop().time()
+            yield
+        except ModelTimeoutError:
+            await self._manager.check(resident)
+            raise
+        except TransientError as error:
+            if await resident.alive_after(SETTLE_TRIES, SETTLE_S):
+                raise
+            raise TransientError(f"the engine of {self.model} died during the call", broken=True) from error
 
-    async def _count(self, client: OpenAiProvider, call: ChatCall) -> int:
-        """The prompt's tokens, exactly, as the engine will read them."""
-        if call.suffix is None:
-            turns = [{"role": turn.role, "content": turn.content} for turn in call.messages]
-            prompt = (await client.post("/apply-template", {"messages": turns}))["prompt"]
-        else:
-            prompt, _ = fill_prompt(call, self.model, self._settings)
-        asked = {"content": prompt, "add_special": True, "parse_special": True}
-        return len((await client.post("/tokenize", asked))["tokens"])
-
-    async def _ready(self) -> tuple[EngineProcess, OpenAiProvider]:
-        async with self._starting:
-            if self._engine is None or self._client is None or not self._engine.alive:
-                await self._stop()
-                self._engine = await self._start()
-                self._client = OpenAiProvider(
-                    self.model,
-                    self._settings,
-                    url="http://engine/v1",
-                    local=True,
-                    uds=self._engine.socket,
-                    served=self.model,
-                )
-            return self._engine, self._client
-
-    async def _start(self) -> EngineProcess:
-        if not self._settings.weights:
-            raise ConfigError(
-                f"models.{self.model} has no weights, and no Ollama that has it can be reached",
-                hint='Set its "weights", or start Ollama and pull the model there.',
-                field=f"models.{self.model}.weights",
+    async def _client_of(self, resident: Resident) -> OpenAiProvider:
+        """A client for this engine; the one before is let go of with the engine before."""
+        if self._client is None or self._engine is not resident.engine:
+            old, self._engine = self._client, resident.engine
+            self._client = OpenAiProvider(
+                self.model,
+                self._settings.model_copy(update={"context": resident.profile.context}),
+                url="http://engine/v1",
+                local=True,
+                uds=resident.engine.socket,
+                served=self.model,
             )
-        settings, loop = self._settings, asyncio.get_running_loop()
-        path = await asyncio.to_thread(self._store.path, self._settings.weights)
-        shape = await asyncio.to_thread(read_shape, path)
-        need = shape.memory_bytes(settings.context * settings.parallel)
-        free = await self._make_room(need)
-        if free < need:
-            raise ModelError(
-                f"{self.model} needs {need >> 20} MiB of memory; {free >> 20} MiB are free",
-                code="E-MODEL-MEMORY",
-                hint="End other programs, lower this model's context in swarmd.toml, or use a smaller one.",
-            )
-        options = EngineOptions(
-            model=self.model,
-            weights=path,
-            context=settings.context,
-            parallel=settings.parallel,
-            threads=settings.threads or default_threads(),
-            gpu_layers=settings.gpu_layers,
-        )
-        engine, begun = EngineProcess(options, self._runtime), loop.time()
-        await engine.start(settings.first_token_s)
-        took = int((loop.time() - begun) * 1000)
-        self._on_loaded({"model": self.model, "provider": self.kind, "pid": engine.pid, "latency_ms": took})
-        return engine
-
-    async def stop_if_idle(self) -> bool:
-        """End the engine unless it is in use; true when there was one to end."""
-        if self.in_use or self._engine is None:
-            return False
-        await self._stop()
-        return True
-
-    async def _stop(self) -> None:
-        if self._client is not None:
-            await self._client.close()
-        if self._engine is not None:
-            await self._engine.stop()
-        self._client = self._engine = None
+            if old is not None:
+                await old.close()
+        return self._client
 
     async def close(self) -> None:
-        """End the engine."""
-        await self._stop()
+        """Let go of the connections. The manager ends the engine."""
+        client, self._client, self._engine = self._client, None, None
+        if client is not None:
+            await client.close()

@@ -4,53 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarmd.config import ModelSettings
-from swarmd.errors import ModelError, ModelReplyError, ModelUnreachableError
+from swarmd.errors import ModelError, ModelMissingError, ModelRefusedError, ModelReplyError, ModelTimeoutError
 from swarmd.messages import ChatCall, ChatReply
 from swarmd.models.infill import fill_prompt
 from swarmd.models.providers.base import (
-    CONNECT_S,
     SHORT_S,
-    OnProgress,
+    Health,
+    OnPiece,
     Pace,
     ReplyParts,
-    TransientError,
+    ServedModel,
+    checked_vectors,
     failure,
+    health_of,
+    no_embeddings,
     refuse_if_too_long,
     unknown_model,
+    within,
 )
+from swarmd.models.providers.options import RefusableOptions
+from swarmd.models.providers.tokenizer import ServerTokenizer
+from swarmd.models.providers.transport import client_options, refuse_no_stream, unreachable
+from swarmd.models.tokens import Calibration
 
 if TYPE_CHECKING:
     import httpx
     import openai
 
-__all__ = ["OpenAiProvider", "http_client"]
-
-
-def http_client(uds: Path | None = None, *, key: str | None = None) -> httpx.AsyncClient:
-    """A client that goes only where it is told: no proxy, no redirect, no credential but ``key``.
-
-    It has no read timeout: ``Pace`` knows better how long a model may think.
-    """
-    import httpx
-
-    async def strip(request: httpx.Request) -> None:
-        for name in ("openai-organization", "openai-project", *([] if key else ["authorization"])):
-            request.headers.pop(name, None)
-
-    return httpx.AsyncClient(
-        transport=httpx.AsyncHTTPTransport(uds=str(uds)) if uds else None,
-        timeout=httpx.Timeout(None, connect=CONNECT_S),
-        trust_env=False,
-        follow_redirects=False,
-        event_hooks={"request": [strip]},
-    )
-
+__all__ = ["OpenAiProvider"]
 
 UNABLE = frozenset({400, 404, 405, 422, 501})
 """What a server answers that does not know a request."""
@@ -72,7 +60,8 @@ class OpenAiProvider:
         uds: Path | None = None,
         served: str | None = None,
     ) -> None:
-        """``model`` is its name in swarmd.toml, ``served`` on the server; ``url`` ends in /v1."""
+        """``model`` is its name in swarmd.toml, ``served`` on the server; ``url`` ends in /v1. With ``uds``
+        the server is at that unix socket."""
         self.model = model
         self.local = local
         self._served = served or settings.name or model
@@ -82,43 +71,63 @@ class OpenAiProvider:
         self._http: httpx.AsyncClient | None = None
         self._opening = asyncio.Lock()
         self._known = False
+        self._listed: frozenset[str] | None = None
+        """The server's models; None when it has no list."""
+        self._calibration = Calibration()
+        self._tokenizer = ServerTokenizer(model, self._served, settings, self.post)
+        self._options = RefusableOptions(
+            *("temperature", "top_p", "seed", "stop", "stream_options", "response_format"),
+            renamed={"max_tokens": "max_completion_tokens"},
+        )
 
-    async def chat(self, call: ChatCall, on_progress: OnProgress) -> ChatReply:
+    async def chat(self, call: ChatCall, on_piece: OnPiece) -> ChatReply:
         """See ``Provider``."""
         refuse_if_too_long(call, self.model, self._settings.context)
         client = await self._open()
         pace = Pace(self._settings)
         await pace.wait(self._check_name(client))
-        return await self.stream(call, pace, on_progress)
+        return await self.stream(call, pace, on_piece)
 
-    async def stream(self, call: ChatCall, pace: Pace, on_progress: OnProgress) -> ChatReply:
+    async def stream(self, call: ChatCall, pace: Pace, on_piece: OnPiece) -> ChatReply:
         """Ask without the checks before: for who has made better ones."""
-        client, parts = await self._open(), ReplyParts()
-        with self._translated(pace), _refused_as_unable(call):
-            chunks = await pace.wait(self._create(client, call))
+        client, parts = await self._open(), ReplyParts(call, self.model, pace, on_piece)
+        with self._translated(pace):
+            chunks = await self._asked(client, call, pace)
             try:
-                await self._collect(aiter(chunks), parts, pace, on_progress)
+                refuse_no_stream(self.model, chunks.response)
+                await self._collect(aiter(chunks), parts, pace)
             finally:
                 await chunks.close()
-        parts.completion_tokens = parts.completion_tokens or pace.count
-        return parts.whole(call, self.model, self, self._settings, pace.elapsed_ms())
+        return parts.whole(self, self._settings, self._calibration)
 
-    async def _collect(
-        self, chunks: AsyncIterator[Any], parts: ReplyParts, pace: Pace, on_progress: OnProgress
-    ) -> None:
+    async def _asked(self, client: openai.AsyncOpenAI, call: ChatCall, pace: Pace) -> Any:
+        """The stream of the reply; without an option that the server says it does not take."""
+        while True:
+            try:
+                with self._translated(pace), _refused_as_unable(call):
+                    return await pace.wait(self._create(client, call))
+            except ModelRefusedError as error:
+                if not self._options.learn(error):
+                    raise
+
+    async def _collect(self, chunks: AsyncIterator[Any], parts: ReplyParts, pace: Pace) -> None:
+        refusal = ""
         while (chunk := await pace.wait(anext(chunks, None))) is not None:
-            for choice in chunk.choices:
-                piece = choice.delta.content if hasattr(choice, "delta") else choice.text
-                if piece:
-                    parts.pieces.append(piece)
-                    pace.token()
-                    on_progress(pace.count)
+            parts.answered_by = parts.answered_by or getattr(chunk, "model", None)
+            parts.refuse_another(self._served, self._listed)
+            for choice in chunk.choices or ():
+                said = choice.delta if hasattr(choice, "delta") else choice
+                if piece := said.content if hasattr(said, "content") else said.text:
+                    parts.add(piece)
+                elif getattr(said, "reasoning_content", None) or getattr(said, "reasoning", None):
+                    pace.token()  # it thinks, and is not stuck
+                refusal += getattr(said, "refusal", None) or ""
                 parts.finish = choice.finish_reason or parts.finish
-            if chunk.usage:
-                parts.prompt_tokens = chunk.usage.prompt_tokens or 0
-                parts.completion_tokens = chunk.usage.completion_tokens or 0
-                details = chunk.usage.prompt_tokens_details
-                parts.cached_tokens = (details.cached_tokens or 0) if details else 0
+            if usage := chunk.usage:
+                cached = getattr(usage.prompt_tokens_details, "cached_tokens", None)
+                parts.counts(prompt=usage.prompt_tokens, completion=usage.completion_tokens, cached=cached)
+        if refusal:
+            raise ModelRefusedError(f"{self.model} refused: {refusal[:300]}")
 
     def _create(self, client: openai.AsyncOpenAI, call: ChatCall) -> Awaitable[Any]:
         """Ask: with a prompt that has a gap there are no turns, and no template may be laid around it."""
@@ -134,7 +143,7 @@ class OpenAiProvider:
         if call.schema_ is not None:
             schema = {"name": "reply", "schema": call.schema_}
             optional["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return {
+        request = {
             "model": self._served,
             "max_tokens": call.max_tokens,
             "temperature": call.temperature,
@@ -142,14 +151,58 @@ class OpenAiProvider:
             "stream_options": {"include_usage": True},
             **{name: value for name, value in optional.items() if value is not None},
         }
+        return self._options.fitted(request)
+
+    async def count(self, call: ChatCall) -> int | None:
+        """See ``Provider``. Exact with llama.cpp and vLLM, which have endpoints for it."""
+        counted = await self._tokenizer.count(call)
+        return self._calibration.estimate(call) if counted is None else counted
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """See ``Provider``."""
+        if not texts:
+            return []
+        client = await self._open()
+        await within(SHORT_S, self._check_name(client), f"{self.model}'s server")
+        asked = {"model": self._served, "input": list(texts), "encoding_format": "float"}
+        try:
+            with self._translated():
+                said: Any = await within(
+                    self._settings.call_s,
+                    client.post("/embeddings", cast_to=object, body=asked),
+                    f"{self.model}'s server",
+                )
+                found = {item["index"]: item["embedding"] for item in said["data"]}
+                vectors = [found[number] for number in range(len(texts))]
+        except (ModelRefusedError, ModelMissingError) as error:
+            raise no_embeddings(self.model, error.message) from error
+        return checked_vectors(self.model, vectors, len(texts))
+
+    async def health(self) -> Health:
+        """See ``Provider``."""
+        self._known = False
+
+        async def check() -> None:
+            await within(SHORT_S, self._check_name(await self._open()), f"{self.model}'s server")
+
+        return await health_of(check())
+
+    async def models(self) -> list[ServedModel]:
+        """See ``Provider``. vLLM and llama.cpp say each model's context."""
+        client = await self._open()
+        with self._translated():
+            listed = await within(SHORT_S, client.models.list(), f"{self.model}'s server")
+            return [ServedModel(str(model.id), context=_context(model)) for model in listed.data]
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Ask one of llama.cpp's own endpoints, which lie beside /v1. Raises as ``chat`` does."""
+        """Ask one of the server's own endpoints, which lie beside /v1. Raises as ``chat`` does."""
         await self._open()
         assert self._http
+        headers = {"authorization": f"Bearer {self._key}"} if self._key else None
+        url = self._url.removesuffix("/v1") + path
         with self._translated():
-            async with asyncio.timeout(SHORT_S):
-                response = await self._http.post(self._url.removesuffix("/v1") + path, json=body)
+            asking = self._http.post(url, json=body, headers=headers)
+            response = await within(SHORT_S, asking, f"{self.model}'s server")
             if response.status_code != 200:
                 raise failure(self.model, response.status_code, response.text)
             return response.json()
@@ -162,20 +215,22 @@ class OpenAiProvider:
 
         with self._translated():
             try:
-                names = [model.id for model in (await client.models.list()).data]
+                listed = [str(model.id) for model in (await client.models.list()).data]
             except openai.NotFoundError:
-                names = [self._served]  # a server without a list cannot be checked
-        if self._served not in names:
-            raise unknown_model(self._served, f"it has {', '.join(sorted(names)[:10]) or 'none'}")
-        self._known = True
+                self._known = True  # a server without a list cannot be checked
+                return
+        if self._served not in listed:
+            raise unknown_model(self._served, f"it has {', '.join(sorted(listed)[:10]) or 'none'}")
+        self._listed, self._known = frozenset(listed), True
 
     async def _open(self) -> openai.AsyncOpenAI:
         async with self._opening:
             if self._client is None:
                 # The imports take half a second, in which other calls must go on.
-                await asyncio.to_thread(importlib.import_module, "httpx")
+                httpx = await asyncio.to_thread(importlib.import_module, "httpx")
                 module = await asyncio.to_thread(importlib.import_module, "openai")
-                self._http = http_client(self._uds, key=self._key)
+                options = client_options(httpx, self._uds, key=self._key, local=self.local)
+                self._http = httpx.AsyncClient(**options)
                 client: openai.AsyncOpenAI = module.AsyncOpenAI(
                     base_url=self._url, api_key=self._key or "none", max_retries=0, http_client=self._http
                 )
@@ -196,15 +251,16 @@ class OpenAiProvider:
             retry_after = error.response.headers.get("retry-after")
             raise failure(self.model, error.status_code, error.response.text, retry_after) from error
         except (openai.APIConnectionError, httpx.HTTPError) as error:
-            reason = f"{self.model}'s server cannot be reached: {_cause(error)}"
-            raise TransientError(reason, broken=bool(pace and pace.count)) from error
+            broken = bool(pace and pace.count)
+            raise unreachable(f"{self.model}'s server", error, broken=broken) from error
         except openai.APIError as error:  # an error line in the middle of a stream
-            raise failure(self.model, _status(error), str(error.body or error.message)) from error
+            raise failure(self.model, _status(error), _said(error)) from error
         except TimeoutError as error:
-            reason = f"{self.model}'s server does not answer"
-            raise ModelUnreachableError(reason, code="E-MODEL-TIMEOUT") from error
+            raise ModelTimeoutError(f"{self.model}'s server does not answer") from error
         except ValueError as error:
             raise ModelReplyError(f"{self.model}'s server sent what is not JSON: {error}") from error
+        except (TypeError, AttributeError, LookupError, RecursionError) as error:
+            raise ModelReplyError(f"{self.model}'s server sent what is not its protocol: {error}") from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -227,12 +283,17 @@ def _refused_as_unable(call: ChatCall) -> Iterator[None]:
         raise ModelError(problem, code="E-MODEL-FILL") from error
 
 
+def _context(model: Any) -> int | None:
+    """vLLM: ``max_model_len``; llama.cpp: ``meta.n_ctx_train``."""
+    meta = getattr(model, "meta", None)
+    found = getattr(model, "max_model_len", None) or (meta or {}).get("n_ctx_train")
+    return found if isinstance(found, int) and found > 0 else None
+
+
 def _status(error: openai.APIError) -> int:
     code = error.body.get("code") if isinstance(error.body, dict) else None
     return code if isinstance(code, int) else 500
 
 
-def _cause(error: Exception) -> str:
-    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    return str(error) or type(error).__name__
+def _said(error: openai.APIError) -> str:
+    return json.dumps(error.body, default=str) if error.body else error.message

@@ -37,12 +37,14 @@ def _environment(runtime: Path) -> dict[str, str]:
 class BrokerProcess:
     """A broker, seen from the master's side."""
 
-    def __init__(self, home: Home, runtime: Path) -> None:
+    def __init__(self, home: Home, runtime: Path, *, safe_path: bool = False) -> None:
+        """``safe_path``: as the daemon starts it, with nothing of the working folder to import."""
         ours, theirs = pair()
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             [
                 sys.executable,
+                *(["-P"] if safe_path else []),
                 "-m",
                 "swarmd.models.broker",
                 "--home",

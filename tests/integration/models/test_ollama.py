@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from swarmd.config import ModelSettings, OllamaSettings, Settings
-from swarmd.errors import ModelError, ModelOverflowError, ModelReplyError, ModelUnreachableError
+from swarmd.errors import (
+    ModelError,
+    ModelMissingError,
+    ModelOverflowError,
+    ModelRefusedError,
+    ModelReplyError,
+    ModelUnreachableError,
+)
 from swarmd.messages import ChatCall, ChatReply
 from swarmd.models.providers import TransientError
 from swarmd.models.providers.ollama import OllamaProvider
@@ -45,7 +52,7 @@ def ask(stub: Any, call: ChatCall, settings: ModelSettings = MODEL) -> ChatReply
     async def go() -> ChatReply:
         provider = OllamaProvider("small", settings, host=stub.url, keep_alive="10m", local=True)
         try:
-            return await provider.chat(call, lambda tokens: None)
+            return await provider.chat(call, lambda piece: None)
         finally:
             await provider.close()
 
@@ -98,11 +105,11 @@ def test_a_reply_at_its_cap_says_so(stub: Any, call: MakeCall) -> None:
         (says(end()), ModelReplyError, "empty"),
         (says(word("  \n"), end()), ModelReplyError, "empty"),
         (says(word("x"), end(done_reason="unload")), ModelReplyError, "unload"),
-        (says({"error": "model 'x' not found"}, status=404), ModelError, "does not have the model"),
+        (says({"error": "model 'x' not found"}, status=404), ModelMissingError, "does not have the model"),
         (says({"error": "server busy, please try again"}, status=503), TransientError, "server busy"),
         (says({"error": "the input exceeds the context length"}, status=400), ModelOverflowError, "input"),
-        (says({"error": "invalid option"}, status=400), ModelError, "invalid option"),
-        (says(status=307, location="http://127.0.0.1:1/api/chat"), ModelError, "redirect"),
+        (says({"error": "invalid option"}, status=400), ModelRefusedError, "invalid option"),
+        (says(status=307, location="http://127.0.0.1:1/api/chat"), ModelRefusedError, "redirect"),
         (lambda body: (200, {}, [b"<html>a proxy</html>\n"]), ModelReplyError, "not its protocol"),
         (lambda body: (200, {}, [b"[1]\n"]), ModelReplyError, "not its protocol"),
         (lambda body: (200, {}, []), TransientError, "broke off"),

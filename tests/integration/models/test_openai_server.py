@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from swarmd.config import ModelSettings
-from swarmd.errors import ModelError, ModelOverflowError, ModelReplyError
+from swarmd.errors import ModelError, ModelOverflowError, ModelRefusedError, ModelReplyError
 from swarmd.messages import ChatCall, ChatReply
 from swarmd.models.providers import TransientError
 from swarmd.models.providers.openai import OpenAiProvider
@@ -29,7 +29,7 @@ def ask(
         settings = MODEL.model_copy(update={"name": name})
         provider = OpenAiProvider("big", settings, url=url, local=local, key=key)
         try:
-            return await provider.chat(call, lambda tokens: None)
+            return await provider.chat(call, lambda piece: None)
         finally:
             await provider.close()
 
@@ -147,8 +147,8 @@ def no_json(body: dict[str, Any]) -> Any:
         (NESTED, ModelOverflowError, "too long"),
         (FLAT, ModelOverflowError, "maximum"),
         (LOADING, TransientError, "Loading"),
-        (fails(302, "", location="http://127.0.0.1:1/"), ModelError, "redirect"),
-        (fails(401, '{"error":"bad key"}'), ModelError, "bad key"),
+        (fails(302, "", location="http://127.0.0.1:1/"), ModelRefusedError, "redirect"),
+        (fails(401, '{"error":"bad key"}'), ModelRefusedError, "bad key"),
         (no_json, ModelReplyError, "not JSON"),
     ],
 )

@@ -83,7 +83,7 @@ def test_pull_that_fails_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_model_test_shows_speed_and_failure(run: Run, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    def try_model(settings: Settings, runtime: Path, name: str) -> Any:
+    def try_model(settings: Settings, home: Home, name: str) -> Any:
         if name == "qwen2.5-coder-1.5b":
             raise ModelUnreachableError("nobody answers")
         usage = SimpleNamespace(prompt_tokens=9, completion_tokens=40)

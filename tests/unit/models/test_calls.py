@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swarmd.config import ModelSettings, PolicySettings, Settings
-from swarmd.errors import ConfigError, ModelError, ModelOverflowError, ModelReplyError
+from swarmd.errors import ModelError, ModelOverflowError, ModelReplyError
 from swarmd.messages import ChatCall, ChatMessage, ChatReply, Usage
 from swarmd.models.calls import Calls
 from swarmd.models.privacy import PrivacyError
 from swarmd.models.providers import OnProgress, TransientError
+from swarmd.models.purse import Purse
 from swarmd.models.schema import SchemaError
 
 SCHEMA = {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}
@@ -38,18 +40,22 @@ class FakeProvider:
         usage = Usage(prompt_tokens=10, completion_tokens=2, calls=1)
         return ChatReply(text=text, model="m", provider=self.kind, finish="stop", usage=usage, latency_ms=5)
 
+    async def count(self, call: ChatCall) -> int | None:
+        return None
+
 
 class FakeRouter:
     def __init__(self, *providers: FakeProvider | Exception) -> None:
         self.providers = list(providers)
 
-    def model_of(self, call: ChatCall) -> str:
-        if call.model == "unknown":
-            raise ConfigError("no such model")
-        return "m"
+    def is_loaded(self, model: str) -> bool:
+        return True
 
-    def privacy_of(self, call: ChatCall) -> str:
-        return "strict"
+    def destination(self, model: str, provider: FakeProvider) -> str:
+        return f"test:{model}"
+
+    async def cost(self, model: str, prompt_tokens: int, reply_tokens: int) -> int:
+        return 0
 
     async def provider(self, model: str, privacy: str) -> FakeProvider:
         chosen = self.providers[0]
@@ -74,7 +80,14 @@ class Bench:
         self.events: list[tuple[str, Mapping[str, Any]]] = []
         self.slept: list[float] = []
         router: Any = FakeRouter(*providers)
-        self.calls = Calls(settings, router, self._emit, sleep=self._sleep)
+        self.calls = Calls(
+            settings,
+            router,
+            self._emit,
+            Purse(Path("/nonexistent/spent")),
+            Path("/nonexistent"),
+            sleep=self._sleep,
+        )
 
     def _emit(self, event: str, fields: Mapping[str, Any]) -> None:
         self.events.append((event, fields))
@@ -105,7 +118,11 @@ def test_a_call_is_logged_with_two_events_of_strings_and_whole_numbers() -> None
     assert second["request_id"] == "req-1"
     assert (second["prompt_tokens"], second["completion_tokens"], second["micro_usd"]) == (10, 2, 0)
     assert len(first["prompt_sha256"]) == 64
-    assert all(isinstance(value, (str, int)) for _, fields in bench.events for value in fields.values())
+    assert first["destination"] == second["destination"] == "test:m"
+    assert (first["rule"], first["candidates"], first["refused"]) == ("default", ["m"], [])
+    assert (first["bytes_sent"], second["bytes_received"]) == (len("user\nhi"), 5)
+    values = [value for _, fields in bench.events for value in fields.values()]
+    assert all(isinstance(value, (str, int)) or all(isinstance(v, str) for v in value) for value in values)
 
 
 def test_a_busy_server_is_waited_for_as_long_as_it_asks() -> None:
@@ -241,11 +258,16 @@ def test_an_aborted_call_is_logged_as_such_and_frees_its_place() -> None:
 
 
 class CountingProvider(FakeProvider):
-    async def count(self, call: ChatCall) -> int:
+    async def count(self, call: ChatCall) -> int | None:
         return 42
 
 
-def test_only_some_engines_count_tokens() -> None:
+class RemoteProvider(CountingProvider):
+    local = False
+
+
+def test_only_engines_on_this_machine_count_tokens() -> None:
     call = ChatCall(tier="fast", max_tokens=5, messages=[ChatMessage(role="user", content="hi")])
     assert asyncio.run(Bench(CountingProvider()).calls.count(call)) == 42
     assert asyncio.run(Bench(FakeProvider()).calls.count(call)) is None
+    assert asyncio.run(Bench(RemoteProvider()).calls.count(call)) is None, "it would be sent the prompt"

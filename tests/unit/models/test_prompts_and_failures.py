@@ -64,18 +64,23 @@ def test_every_servers_overflow_is_one_error(body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "busy", "broken"),
+    ("status", "said", "code", "busy", "broken"),
     [
-        (503, "E-MODEL-BUSY", True, False),
-        (429, "E-MODEL-BUSY", True, False),
-        (500, "E-MODEL-DOWN", False, True),
+        (503, "Loading model", "E-MODEL-LOADING", True, False),
+        (503, "server busy, please try again", "E-MODEL-BUSY", True, False),
+        (429, "slow down", "E-MODEL-BUSY", True, False),
+        (529, "Overloaded", "E-MODEL-BUSY", True, False),
+        (500, "CUDA error", "E-MODEL-DOWN", False, True),
+        (499, "client closed the request", "E-MODEL-DOWN", False, True),
     ],
 )
-def test_what_may_be_asked_again_says_how(status: int, code: str, busy: bool, broken: bool) -> None:
-    error = base.failure("m", status, '{"error":{"message":"Loading model"}}', "7")
+def test_what_may_be_asked_again_says_how(
+    status: int, said: str, code: str, busy: bool, broken: bool
+) -> None:
+    error = base.failure("m", status, f'{{"error":{{"message":"{said}"}}}}', "7")
     assert isinstance(error, base.TransientError)
     assert (error.code, error.busy, error.broken) == (code, busy, broken)
-    assert "Loading model" in error.message
+    assert said in error.message
     assert error.retry_after == (7.0 if busy else None)
 
 

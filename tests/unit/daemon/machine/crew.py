@@ -15,7 +15,7 @@ from swarmd.bus.spool import AgentSpool
 from swarmd.council.registry import Registry
 from swarmd.daemon.context import Context
 from swarmd.daemon.crew import Crew, Heard
-from swarmd.messages import Failure, Job, JobReport, Order, Proposal, Verdict, dump, load
+from swarmd.messages import CallContext, Failure, Job, JobReport, Order, Proposal, Verdict, dump, load
 
 __all__ = ["FakeFactory", "Hands", "make_crew"]
 
@@ -108,6 +108,12 @@ class _Broker:
         return
 
     async def detach(self, name: str) -> None:
+        return
+
+    async def assign(self, client: str, about: CallContext, tokens: int) -> None:
+        return
+
+    async def forget(self, request_id: str) -> None:
         return
 
 
