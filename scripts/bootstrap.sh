@@ -36,6 +36,7 @@ need() {
 }
 need git git
 need bwrap bubblewrap
+case ",$extras," in *,dev,*) need strace strace ;; esac # the proof of strict privacy
 
 if [ ! -x .venv/bin/python ]; then
   say "Making .venv with $("$python" --version)"

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from swarmd.audit.pretty import clean
-from swarmd.cli.checks import Check, confinement, files, installation, machine, models, run_checks
+from swarmd.cli.checks import Check, confinement, files, installation, machine, models, privacy, run_checks
 from swarmd.cli.checks.check import Probe
 from swarmd.cli.context import Context, pass_context
 from swarmd.cli.exit_codes import ExitCode
@@ -64,9 +64,11 @@ def _probes(context: Context) -> Iterator[Probe]:
     yield "audit", lambda: installation.check_audit(home)
     yield "sandbox", lambda: confinement.check_sandbox(settings.sandbox.level)
     yield "confinement", lambda: confinement.check_confinement(settings.sandbox.agents)
-    ollama = models.ollama_models(settings.ollama.host)
+    ollama = models.ollama_models(settings.ollama.host) if privacy.may_ask_ollama(settings) else None
     yield "ollama", lambda: models.check_ollama(settings, ollama)
     yield "models", lambda: models.check_models(settings, context.env, ollama)
+    cloud = privacy.ollama_cloud(settings) if ollama is not None else None
+    yield "privacy", lambda: privacy.check_privacy(settings, cloud)
     yield "disk", lambda: machine.check_disk(home.root, default_folder(settings, context.env))
     yield "memory", machine.check_memory
 

@@ -123,7 +123,8 @@ class ModelSettings(Section):
     name: str | None = None
     """ollama, openai, anthropic: the model's name on that server."""
     base_url: str | None = None
-    """openai: the server's URL, up to and with /v1. anthropic: likewise; default: https://api.anthropic.com."""
+    """openai: the server's URL, up to and with /v1, or "unix:" and the absolute path of its socket. anthropic:
+    likewise; default: https://api.anthropic.com."""
     api_key_env: str | None = None
     """openai, anthropic: the environment variable that holds the key. Keys never stand in this file."""
     context: int = Field(default=4096, ge=256)
@@ -153,8 +154,8 @@ class ModelSettings(Section):
     continues: bool | None = None
     """Whether the server goes on with a reply that was begun for it, as llama.cpp's does: the last message is
     then the assistant's. What is known beforehand need not be written, and the reply cannot be of another
-    function. Default: not of provider "openai", because some such servers refuse it. One that begins anew
-    instead is understood, too."""
+    function. Default: not of providers "openai" and "anthropic": some of their servers refuse it. One that
+    begins anew instead is understood, too."""
     first_token_s: float = Field(default=600.0, gt=0)
     """A call that has not produced anything by then is ended. Long prompts on a CPU take minutes."""
     between_tokens_s: float = Field(default=60.0, gt=0)

@@ -347,7 +347,8 @@ def _continues(settings: Settings, agent_type: AgentType, tier: Tier) -> bool:
     model = settings.models.get(models_of(settings, agent_type)[tier])
     if model is None:
         return False
-    return model.provider != "openai" if model.continues is None else model.continues
+    able = model.provider not in ("openai", "anthropic")
+    return able if model.continues is None else model.continues
 
 
 def _seed(packet_id: str, step: Try) -> int:

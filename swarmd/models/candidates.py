@@ -9,6 +9,7 @@ from swarmd.config import Mode, RuleSettings, Settings
 from swarmd.errors import ConfigError
 from swarmd.messages import CallContext, ChatCall, Tier
 from swarmd.models import tokens
+from swarmd.models.endpoint import DEFAULT_URLS, endpoint
 from swarmd.models.privacy import Privacy, loopback_url, tighter
 
 __all__ = ["Decision", "decide", "is_local"]
@@ -105,12 +106,22 @@ def _named(settings: Settings, call: ChatCall, rule: RuleSettings | None) -> lis
 def _why_not(settings: Settings, name: str, mode: Mode, privacy: Privacy) -> str | None:
     local = is_local(settings, name)
     if privacy == "strict" and not local:
-        return "privacy: strict, and it is not on this machine"
+        return f"privacy: strict, and it is at {_server(settings, name)}, which is not this machine"
     if mode == "local_only" and not local:
-        return "mode: local_only, and it is not on this machine"
+        return f"mode: local_only, and it is at {_server(settings, name)}, which is not this machine"
     if mode == "cloud_only" and local:
         return "mode: cloud_only, and it is on this machine"
     return None
+
+
+def _server(settings: Settings, name: str) -> str:
+    model = settings.models[name]
+    url = (
+        settings.ollama.host
+        if model.provider == "ollama"
+        else model.base_url or DEFAULT_URLS.get(model.provider)
+    )
+    return endpoint(url).shown if url else model.provider
 
 
 def _ordered(

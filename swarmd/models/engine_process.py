@@ -133,8 +133,11 @@ class EngineProcess:
             await asyncio.sleep(POLL_S)
 
     def _failure(self, what: str) -> ModelUnreachableError:
-        tail = self._said()
-        said = f": {tail.splitlines()[-1]}" if tail else ""
+        lines = self._said().splitlines()
+        # A line that names the file says more than the last one, which only says that it is over.
+        naming = (line for line in reversed(lines) if self.options.weights.name in line)
+        last = next(naming, lines[-1] if lines else "")
+        said = f": {last}" if last else ""
         return ModelUnreachableError(
             f"the engine of {self.options.model} {what}{said}",
             hint=f'Its log is {self.log}. Check the weights and xllamacpp with "swarmd model test".',

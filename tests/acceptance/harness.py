@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,13 @@ class Daemon:
             assert done.returncode == 0, f"swarmd {' '.join(args)}: {done.stdout}{done.stderr}"
         return done
 
-    def start(self) -> None:
-        """Start the daemon in the foreground of a child and wait until it is ready."""
+    def start(self, under: Sequence[str] = ()) -> None:
+        """Start the daemon in the foreground of a child and wait until it is ready. ``under``: a program that
+        runs it, such as a tracer."""
         before = len(self.events("daemon_ready"))
         with (self.home / "logs/daemon.out").open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "swarmd", "up"],
+                [*under, sys.executable, "-m", "swarmd", "up"],
                 env=self.env,
                 stdout=out,
                 stderr=out,

@@ -3,11 +3,10 @@
 from swarmd.models.providers.base import (
     Health,
     OnPiece,
-    OnProgress,
     Pace,
     Provider,
     ServedModel,
     TransientError,
 )
 
-__all__ = ["Health", "OnPiece", "OnProgress", "Pace", "Provider", "ServedModel", "TransientError"]
+__all__ = ["Health", "OnPiece", "Pace", "Provider", "ServedModel", "TransientError"]

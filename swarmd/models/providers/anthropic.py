@@ -141,15 +141,13 @@ class AnthropicProvider:
     @staticmethod
     def _count_in(parts: ReplyParts, usage: Any) -> None:
         """Its prompt tokens are in three parts: read anew, put into the cache, and taken from it."""
-        names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-        counts = [whole_number(getattr(usage, name, None)) for name in names]
-        completion = getattr(usage, "output_tokens", None)
-        parts.counts(prompt=sum(counts), completion=completion, cached=counts[2])
+        names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+        new, written, cached, completion = (whole_number(getattr(usage, name, None)) for name in names)
+        parts.counts(prompt=new + written + cached, completion=completion, cached=cached)
 
     def _request(self, call: ChatCall) -> dict[str, Any]:
         request = self._prompt(call) | {"max_tokens": call.max_tokens}
-        stops = [stop for stop in call.stop if stop.strip()]  # it refuses others
-        if stops:
+        if stops := [stop for stop in call.stop if stop.strip()]:  # it refuses others
             request["stop_sequences"] = stops
         sampling: dict[str, Any] = {"temperature": min(1.0, call.temperature)}
         if top_p := call.top_p if call.top_p is not None else self._settings.top_p:

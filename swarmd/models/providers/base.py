@@ -20,7 +20,6 @@ __all__ = [
     "Counter",
     "Health",
     "OnPiece",
-    "OnProgress",
     "Pace",
     "Provider",
     "ReplyParts",
@@ -45,7 +44,6 @@ OnPiece = Callable[[str | None], None]
 """Called with each piece of the reply's text as it comes; put together, the pieces are the reply. None: the
 reply begins anew (the call broke and is asked again, or its form was wrong), and the pieces before count no
 more. It must not block: the stream waits for it."""
-OnProgress = OnPiece
 
 
 @dataclass(frozen=True)

@@ -244,6 +244,21 @@ def test_a_relay_is_told_no_address_of_another_machine() -> None:
         assert done.returncode == 2, address
 
 
+def test_a_relay_ends_with_its_master(tmp_path: Path) -> None:
+    """However that ends: all that the relay has of it is the other end of its standard input."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(Home(tmp_path).make_runtime() / "s"))
+        door.listen()
+        argv = [sys.executable, "-m", "swarmd.models.relay", f"{door.fileno()}=127.0.0.1:9"]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, pass_fds=[door.fileno()]) as relay:
+            assert relay.stdin
+            with socket.socket(socket.AF_UNIX) as asking:
+                asking.connect(str(Home(tmp_path).make_runtime() / "s"))
+                assert asking.recv(1) == b"", "it works, and nobody listens on that port"
+            relay.stdin.close()
+            assert relay.wait(10) == 0
+
+
 INSIDE = """
 import errno, socket, sys
 from swarmd.models import netns

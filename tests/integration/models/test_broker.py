@@ -17,7 +17,7 @@ import pytest
 
 from swarmd.bus.channel import Channel, ChannelClosedError
 from swarmd.errors import ModelError, ModelReplyError, ModelUnreachableError
-from swarmd.messages import ChatCall
+from swarmd.messages import CallContext, ChatCall
 from swarmd.testing import ScriptedModel, temporary_home
 
 StartBroker = Callable[..., Any]
@@ -236,6 +236,27 @@ def test_a_call_cannot_loosen_the_homes_privacy(
     with pytest.raises(ModelError) as caught:
         broker.client().chat(call(model="remote", privacy="off"))
     assert caught.value.code == "E-MODEL-PRIVACY"
+
+
+@pytest.mark.parametrize("assigned", [True, False])
+def test_what_an_agent_says_of_its_call_is_not_believed(
+    tmp_path: Path, start_broker: StartBroker, call: MakeCall, assigned: bool
+) -> None:
+    """The home would let anything leave; only the master says which requests may."""
+    remote = {"provider": "openai", "base_url": "http://192.0.2.1/v1"}
+    broker = start_broker(temporary_home(tmp_path, models={"remote": remote}, privacy="off"))
+    client = broker.client("coding.1")
+    if assigned:
+        about = CallContext(request_id="mine", privacy="strict")
+        order = {"op": "assign", "client": "coding.1", "about": about.model_dump(mode="json"), "tokens": 0}
+        broker.control.send(order)
+    open_to_all = CallContext(request_id="other", privacy="off", micro_usd=10**9)
+    for claimed in (None, "mine", "other"):
+        asked = call(model="remote", privacy="off", about=open_to_all, request_id=claimed)
+        with pytest.raises(ModelError) as caught:
+            client.chat(asked)
+        assert caught.value.code == "E-MODEL-PRIVACY"
+    assert not [frame for frame in broker.frames if frame.get("event") == "model_call_start"]
 
 
 @pytest.mark.parametrize("how", ["stop", "term", "eof"])

@@ -12,7 +12,7 @@ from swarmd.errors import ModelError, ModelOverflowError, ModelReplyError
 from swarmd.messages import ChatCall, ChatMessage, ChatReply, Usage
 from swarmd.models.calls import Calls
 from swarmd.models.privacy import PrivacyError
-from swarmd.models.providers import OnProgress, TransientError
+from swarmd.models.providers import OnPiece, TransientError
 from swarmd.models.purse import Purse
 from swarmd.models.schema import SchemaError
 
@@ -31,7 +31,7 @@ class FakeProvider:
         self.answers = list(answers)
         self.asked: list[ChatCall] = []
 
-    async def chat(self, call: ChatCall, on_progress: OnProgress) -> ChatReply:
+    async def chat(self, call: ChatCall, on_piece: OnPiece) -> ChatReply:
         self.asked.append(call)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):

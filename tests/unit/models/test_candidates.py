@@ -130,7 +130,9 @@ def test_a_named_model_is_the_only_candidate() -> None:
 
 def test_what_was_refused_is_said_with_the_reason() -> None:
     decision = decide(settings("strict", mode="auto", cloud=["far"]), call(), about())
-    assert decision.refused == (("far", "privacy: strict, and it is not on this machine"),)
+    assert decision.refused == (
+        ("far", "privacy: strict, and it is at https://models.example, which is not this machine"),
+    )
     assert decide(settings(cloud=["far"]), call(), about()).refused[0][1].startswith("mode: local_only")
 
 

@@ -203,7 +203,10 @@ def test_when_privacy_leaves_nobody_that_is_what_is_said_and_logged(tmp_path: Pa
         lab.chat()
     ((name, fields),) = lab.events
     assert (name, fields["code"], fields["request_id"]) == ("privacy_blocked", "E-MODEL-PRIVACY", "r")
-    assert "paid: privacy: strict, and it is not on this machine" in fields["refused"]
+    assert (
+        "paid: privacy: strict, and it is at https://models.example, which is not this machine"
+        in fields["refused"]
+    )
 
 
 def test_when_the_mode_leaves_nobody_the_settings_are_to_be_changed(tmp_path: Path) -> None:

@@ -72,3 +72,35 @@ def test_other_models_are_not(name: str) -> None:
 def test_the_stricter_privacy_wins_from_either_side() -> None:
     assert tighter("off", "strict") == tighter("strict", "off") == "strict"
     assert tighter("balanced", "off") == "balanced"
+
+
+@pytest.mark.parametrize("url", ["unix:/run/llama.sock", "unix:/run/my models/x", "unix:/a//b/./c"])
+def test_a_unix_socket_is_on_this_machine(url: str) -> None:
+    found = loopback_url(url)
+    assert found is not None
+    assert found.startswith("unix:/")
+    assert loopback_url(found) == found
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "unix:x",
+        "unix:",
+        "unix://server/x",
+        "unix:/a/../b",
+        "unix:/a\0b",
+        "unix:/" + "x" * 107,
+        "UNIX:/x",
+        "http+unix://x",
+    ],
+)
+def test_what_only_looks_like_one_is_not(url: str) -> None:
+    assert loopback_url(url) is None
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1\t/", "http://127.0.0.1\r\nHost: x/", "http://１２７.0.0.1/", " http://::1"]
+)
+def test_characters_that_parsers_disagree_on_are_refused(url: str) -> None:
+    assert loopback_url(url) is None
