@@ -123,8 +123,8 @@ class ModelSettings(Section):
     name: str | None = None
     """ollama, openai, anthropic: the model's name on that server."""
     base_url: str | None = None
-    """openai: the server's URL, up to and with /v1, or "unix:" and the absolute path of its socket. anthropic:
-    likewise; default: https://api.anthropic.com."""
+    """openai: the server's URL, up to and with /v1, or "unix:" and the absolute path of its socket.
+    anthropic: likewise; default: https://api.anthropic.com."""
     api_key_env: str | None = None
     """openai, anthropic: the environment variable that holds the key. Keys never stand in this file."""
     context: int = Field(default=4096, ge=256)

@@ -85,7 +85,7 @@ class ReactionSettings(Section):
 class PolicySettings(Section):
     """The attempt loop: how often, how many, when to go up a tier, when to stop."""
 
-    samples: TierCounts = TierCounts(fast=1, deep=2, reviewer=3)
+    samples: TierCounts = TierCounts(fast=1, deep=2, reviewer=1)
     """Most samples in one attempt. Where a model of 0.5B fails at temperature 0, a second, warmer sample of
     it hardly ever passes; one of 1.5B often does. The first is drawn by itself; the others too, unless the
     model answers several calls at one time (models.<name>.parallel)."""

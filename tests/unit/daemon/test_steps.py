@@ -43,7 +43,7 @@ def failed(kind: str = "assertion", **fields: Any) -> Outcome:
 def test_what_comes_next_is_told_in_words() -> None:
     words = then(office(), REQUEST, a_task(), failed())
     assert words == "deep, attempt 2, sample 1"
-    late = failed(tier="reviewer", attempt=5, sample=3)
+    late = failed(tier="reviewer", attempt=5)
     assert then(office(), REQUEST, a_task(), late) == "give up"
     passed = Outcome(attempt=1, sample=1, tier="fast", ok=True, diff_files=1)
     assert then(office(), REQUEST, a_task(), passed) == "onto the request's branch"

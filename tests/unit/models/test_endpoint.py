@@ -40,7 +40,7 @@ def test_relays_have_short_names_of_their_own() -> None:
 
 def settings(**models: ModelSettings) -> Settings:
     tiers = dict.fromkeys(("fast", "deep", "reviewer"), next(iter(models)))
-    made = Settings(models=dict(models), tiers=tiers)  # type: ignore[arg-type]
+    made = Settings(models=dict(models), tiers=tiers)
     return made.model_copy(update={"models": models})  # without the default models
 
 
