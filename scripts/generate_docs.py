@@ -186,7 +186,8 @@ def settings_file() -> str:
             parts += model_tables(section)
             continue
         if name:
-            parts.append(f"{wrap(inspect.getdoc(section) or '', '# ')}\n[{name}]")
+            head = f"#[{name}]" if name.startswith("[") else f"[{name}]"
+            parts.append(f"{wrap(inspect.getdoc(section) or '', '# ')}\n{head}")
         parts += [
             setting_lines(key, field, default_of(field))
             for key, field in section.model_fields.items()
@@ -218,8 +219,16 @@ def sections() -> Iterator[tuple[str, type[BaseModel]]]:
             for inner, part in field.annotation.model_fields.items():
                 if is_table(part) and isinstance(part.annotation, type):
                     yield f"{name}.{inner}", part.annotation
+                elif (element := element_of(part)) is not None:
+                    yield f"[{name}.{inner}]", element  # one table for each element
         elif name == "models":
             yield "models.<name>", config.ModelSettings
+
+
+def element_of(field: FieldInfo) -> type[BaseModel] | None:
+    """What the setting is a list of, if it is a list of tables."""
+    (element, *_) = get_args(field.annotation) or (None,)
+    return element if isinstance(element, type) and issubclass(element, BaseModel) else None
 
 
 def is_table(field: FieldInfo) -> bool:
