@@ -185,13 +185,15 @@ def settings_file() -> str:
         if name == "models.<name>":
             parts += model_tables(section)
             continue
+        if name.startswith("["):
+            parts += [wrap(inspect.getdoc(section) or "", "# "), f"#   [{name}]", *listed(section), ""]
+            continue
         if name:
-            head = f"#[{name}]" if name.startswith("[") else f"[{name}]"
-            parts.append(f"{wrap(inspect.getdoc(section) or '', '# ')}\n{head}")
+            parts.append(f"{wrap(inspect.getdoc(section) or '', '# ')}\n[{name}]")
         parts += [
             setting_lines(key, field, default_of(field))
             for key, field in section.model_fields.items()
-            if not is_table(field)
+            if not is_table(field) and element_of(field) is None
         ]
         parts.append("")
     return "\n".join(parts).rstrip("\n") + "\n"
@@ -200,14 +202,19 @@ def settings_file() -> str:
 def model_tables(section: type[BaseModel]) -> list[str]:
     """The models: all fields once, then every default model."""
     parts = ["# Models by name, for the tiers above. A table here adds a model, or replaces one whole.", "#"]
-    for key, field in section.model_fields.items():
-        parts.append(f"#   {key} = {toml(default_of(field)) or '(not set)'}")
-        if meaning_of(field):
-            parts.append(wrap(meaning_of(field, plain=True), "#       "))
+    parts += listed(section)
     for name, model in config.DEFAULT_MODELS.items():
         values = model.model_dump(exclude_defaults=True)
         parts += ["", f'#[models."{name}"]', *(f"#{key} = {toml(value)}" for key, value in values.items())]
     return [*parts, ""]
+
+
+def listed(section: type[BaseModel]) -> Iterator[str]:
+    """All fields of a table of which there may be several, each with its default and meaning."""
+    for key, field in section.model_fields.items():
+        yield f"#   {key} = {toml(default_of(field)) or '(not set)'}"
+        if meaning_of(field):
+            yield wrap(meaning_of(field, plain=True), "#       ")
 
 
 def sections() -> Iterator[tuple[str, type[BaseModel]]]:
