@@ -69,7 +69,9 @@ def litellm(program: Path, url: str, folder: Path) -> Iterator[str]:
     """The URL of LiteLLM's proxy in front of ``url``."""
     model = {"model": "openai/bench", "api_base": url, "api_key": "none"}
     config = folder / "litellm.json"
-    config.write_text(json.dumps({"model_list": [{"model_name": "bench", "litellm_params": model}]}))
+    listed = [{"model_name": "bench", "litellm_params": model}]
+    settings = {"dangerously_permit_weak_or_unset_master_key": True}  # it only listens on loopback
+    config.write_text(json.dumps({"model_list": listed, "general_settings": settings}))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
