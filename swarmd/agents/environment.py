@@ -14,6 +14,8 @@ PLAIN = frozenset(
     }
 )
 FAMILIES = ("LC_", "XDG_", "PYTHON", "SWARMD_")
+SECRETS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+"""Whatever family a name is of."""
 OF_ENGINES = ("CUDA_", "NVIDIA_", "GGML_", "LLAMA_", "OMP_", "GOMP_", "KMP_", "HIP_", "HSA_", "ROCR_", "VK_")
 """What tells an engine which device and how many threads to use."""
 
@@ -30,4 +32,8 @@ def for_models(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _only(env: Mapping[str, str], families: tuple[str, ...]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name in PLAIN or name.startswith(families)}
+    return {
+        name: value
+        for name, value in env.items()
+        if (name in PLAIN or name.startswith(families)) and not name.endswith(SECRETS)
+    }

@@ -167,6 +167,12 @@ class ModelSettings(Section):
     reply_price: int = Field(default=0, ge=0)
     """openai: micro-USD for a million tokens of replies."""
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether its server goes on with a reply that was begun for it."""
+        able = self.provider not in ("openai", "anthropic")
+        return able if self.continues is None else self.continues
+
 
 DEFAULT_MODELS: dict[str, ModelSettings] = {
     "qwen2.5-coder-0.5b": ModelSettings(

@@ -37,7 +37,7 @@ class RuleSettings(Section):
     agent_type: list[str] = Field(default_factory=list)
     skill: list[str] = Field(default_factory=list)
     purpose: list[str] = Field(default_factory=list)
-    """What the call is for: plan, edit, fill, tests, review, docs, message …"""
+    """What the call is for: plan, edit, fill, tests, review, page, docstring, message …"""
     tier: list[TierName] = Field(default_factory=list)
     privacy: list[Literal["strict", "balanced", "off"]] = Field(default_factory=list)
     risk: list[Literal["low", "high"]] = Field(default_factory=list)

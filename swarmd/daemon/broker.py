@@ -64,6 +64,7 @@ class BrokerProcess:
         self._closing = self._renewing = False
         self._runner: asyncio.Task[None] | None = None
         self._client: AsyncBrokerClient | None = None
+        self._connecting = asyncio.Lock()
         self._assigned: dict[str, dict[str, Any]] = {}
         """What each client's calls are part of, for the next broker."""
         self.pid: int | None = None
@@ -184,10 +185,14 @@ class BrokerProcess:
                 await control.send({"op": "attach", "client": client}, [theirs.fileno()])
                 if client in self._assigned:
                     await control.send(self._assigned[client])
-            except BaseException:
+            except ChannelClosedError:
                 ours.close()
                 if control is self._control:
                     self._up.clear()
+                    control.close()  # so that what reads it ends, too, and another broker comes
+                raise
+            except BaseException:  # the caller has given up; that says nothing of the broker
+                ours.close()
                 raise
         return ours
 
@@ -232,8 +237,9 @@ class BrokerProcess:
 
     async def chat(self, call: ChatCall) -> ChatReply:
         """Ask a model for the master itself. Raises ModelError. A broker that dies is waited for."""
-        if self._client is None:
-            self._client = AsyncBrokerClient(AsyncChannel(await self.attach("master")))
+        async with self._connecting:  # another attachment by this name would end the first one
+            if self._client is None:
+                self._client = AsyncBrokerClient(AsyncChannel(await self.attach("master")))
         return await self._client.chat(call)
 
     async def close(self) -> None:

@@ -345,10 +345,7 @@ def _earlier_failure(task: TaskState) -> Failure | None:
 def _continues(settings: Settings, agent_type: AgentType, tier: Tier) -> bool:
     """Whether the model of ``tier`` goes on with a reply that was begun for it."""
     model = settings.models.get(models_of(settings, agent_type)[tier])
-    if model is None:
-        return False
-    able = model.provider not in ("openai", "anthropic")
-    return able if model.continues is None else model.continues
+    return model is not None and model.goes_on
 
 
 def _seed(packet_id: str, step: Try) -> int:

@@ -84,7 +84,7 @@ class ChatCall(Message):
     """A JSON schema that the reply must satisfy; the broker checks that it does."""
     model: str | None = None
     """A model's name from swarmd.toml, instead of the tier's."""
-    purpose: str = "chat"
+    purpose: str = Field(default="chat", max_length=64)
     """What it is for, in one word, for the log."""
     request_id: str | None = None
     task_id: str | None = None

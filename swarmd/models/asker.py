@@ -41,14 +41,12 @@ class Asker:
         self._about = about
 
     def _part_of(self, call: ChatCall) -> CallContext:
-        """What ``call`` is part of. An agent that has no order, or names another request, gets least."""
-        if self._is_master and call.about is not None:
-            return call.about
-        if self._about is not None and call.request_id in (None, self._about.request_id):
-            return self._about
-        privacy = call.privacy if self._is_master else "strict"
-        return CallContext(
-            request_id=call.request_id, task_id=call.task_id, attempt=call.attempt, privacy=privacy
+        """What ``call`` is part of. What an agent says of that is not even looked at; one that has no order
+        gets least."""
+        if not self._is_master:
+            return self._about or CallContext()
+        return call.about or CallContext(
+            request_id=call.request_id, task_id=call.task_id, attempt=call.attempt, privacy=call.privacy
         )
 
     async def _read(self) -> None:
@@ -72,13 +70,16 @@ class Asker:
         except ModelError as error:
             await self._send({"call": call_id, "error": wire.error_to(error)})
             return
-        work = self._count(call_id, call) if "count" in frame else self._answer(call_id, call)
+        about = self._part_of(call)
+        counts = "count" in frame
+        work = self._count(call_id, call, about) if counts else self._answer(call_id, call, about)
         task = asyncio.create_task(work)
-        self._running[call_id] = (task, call.request_id)
+        self._running[call_id] = (task, about.request_id)
         task.add_done_callback(lambda ended: self._running.pop(call_id, None))
 
     def _checked(self, call_id: str, frame: Mapping[str, Any]) -> ChatCall:
-        if call_id in self._running or len(self._running) >= MAX_CALLS:
+        too_many = len(self._running) >= MAX_CALLS and not self._is_master
+        if call_id in self._running or too_many:
             problem = f"{self._name} has {len(self._running)} calls open, {call_id} may be one of them"
             raise ModelError(problem, code="E-MODEL-CALL")
         try:
@@ -88,9 +89,9 @@ class Asker:
             where = ".".join(str(part) for part in first["loc"])
             raise ModelError(f"not a call: {where}: {first['msg']}", code="E-MODEL-CALL") from error
 
-    async def _answer(self, call_id: str, call: ChatCall) -> None:
+    async def _answer(self, call_id: str, call: ChatCall, about: CallContext) -> None:
         try:
-            reply = await self._calls.chat(call, self._name, self._pieces(call_id, call), self._part_of(call))
+            reply = await self._calls.chat(call, self._name, self._pieces(call_id, call), about)
             frame: dict[str, Any] = {"call": call_id, "reply": reply.model_dump(mode="json")}
         except SwarmdError as error:
             frame = {"call": call_id, "error": wire.error_to(error)}
@@ -106,12 +107,12 @@ class Asker:
         together are not longer than a reply may be."""
         return lambda piece: self._channel.post(wire.piece_to(call_id, piece)) if call.stream else None
 
-    async def _count(self, call_id: str, call: ChatCall) -> None:
+    async def _count(self, call_id: str, call: ChatCall, about: CallContext) -> None:
         """Whatever goes wrong is no answer: the asker can do without."""
         tokens: int | None = None
         try:
             with suppress(Exception):
-                tokens = await self._calls.count(call, self._part_of(call))
+                tokens = await self._calls.count(call, about)
         finally:
             await self._send({"call": call_id, "tokens": tokens})
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from swarmd import config
 from swarmd.bus.channel import AsyncChannel, ChannelClosedError
+from swarmd.errors import SwarmdError
 from swarmd.home import Home
 from swarmd.messages import CallContext
 from swarmd.models import netns
@@ -72,11 +73,21 @@ class Broker:
         while True:
             frame = await self._events.get()
             try:
-                await self._control.send(frame)
+                await self._send_event(frame)
             except ChannelClosedError:
                 return  # the master is gone, and with it the log; run() ends by itself
             finally:
                 self._events.task_done()
+
+    async def _send_event(self, frame: dict[str, Any]) -> None:
+        """Whatever is in it, the log goes on: one that is too long is told of in short."""
+        try:
+            await self._control.send(frame)
+        except ChannelClosedError:
+            raise
+        except SwarmdError as error:
+            short = {"reason": error.message[:300], "level": "error"}
+            await self._control.send({"op": "event", "event": frame["event"], "fields": short})
 
     async def _obey(self) -> None:
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -17,8 +17,8 @@ from swarmd.models.purse import Purse
 __all__ = ["Budget", "BudgetError", "Reservation", "worst_case"]
 
 SURELY = 2.5
-"""A prompt that has this many times the tokens of the fewest possible would be one of 2.6 bytes a token: no
-code and no prose has so few."""
+"""A prompt that has this many times the tokens of the fewest possible would be one of 2.6 bytes a token: code
+and prose of most languages have more. Digits and rare scripts may have fewer."""
 
 
 class BudgetError(ModelError):
@@ -28,7 +28,7 @@ class BudgetError(ModelError):
 
 
 def worst_case(call: ChatCall) -> int:
-    """Tokens that ``call``'s prompt does not exceed."""
+    """Tokens that ``call``'s prompt hardly ever exceeds."""
     return min(tokens.at_most(call), int(tokens.at_least(call) * SURELY) + tokens.TEMPLATE_TOKENS)
 
 
@@ -39,7 +39,7 @@ class Reservation:
     tokens: int
     micro_usd: int
     usage: Usage | None = None
-    """Set it when the call has ended well. A call that failed counts as nothing: servers do not bill them."""
+    """Set it when the call has cost something. None: it cost nothing."""
 
 
 @dataclass
@@ -77,9 +77,12 @@ class Budget:
             yield held
         finally:
             used = held.usage or Usage()
-            self._tokens[name] += used.prompt_tokens + used.completion_tokens - tokens
+            if name in self._tokens:  # not when the request has ended meanwhile
+                self._tokens[name] += used.prompt_tokens + used.completion_tokens - tokens
             if used.micro_usd != micro_usd:
-                self.purse.add(name, day, used.micro_usd - micro_usd)
+                # What cannot be written now stays as it was reserved: the reply is there, and is paid.
+                with suppress(ModelError):
+                    self.purse.add(name, day, used.micro_usd - micro_usd)
 
     def _refuse(self, about: CallContext, tokens: int, micro_usd: int) -> None:
         name = about.request_id or ""

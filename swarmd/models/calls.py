@@ -12,17 +12,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from swarmd.config import Settings
+from swarmd.config import ModelSettings, Settings
 from swarmd.errors import (
     ConfigError,
     ModelError,
+    ModelMissingError,
     ModelOverflowError,
+    ModelRefusedError,
     ModelReplyError,
     ModelUnreachableError,
     SwarmdError,
     WeightsError,
 )
-from swarmd.messages import CallContext, ChatCall, ChatReply, Tier
+from swarmd.messages import CallContext, ChatCall, ChatReply, Tier, Usage
 from swarmd.models.breaker import Breaker, Breakers
 from swarmd.models.budget import Budget, BudgetError, Reservation, worst_case
 from swarmd.models.candidates import Decision, decide
@@ -45,7 +47,7 @@ LOOK_AGAIN_S = 1.0
 UNLIMITED = 10_000
 RETRY_TEMPERATURE = 0.4
 """A second try at a reply with the wrong form: at temperature 0 it would be the same reply."""
-PASSED_ON = frozenset({"E-MODEL-NAME", "E-MODEL-MEMORY", "E-MODEL-REDIRECT"})
+PASSED_ON = frozenset({"E-MODEL-NAME", "E-MODEL-MEMORY", "E-MODEL-REDIRECT", "E-MODEL-SENT", "E-BUDGET-FILE"})
 """Codes of errors that another model may not have, besides those of servers that cannot be reached."""
 
 
@@ -64,6 +66,8 @@ class _Asked:
     decision: Decision
     ledger: Ledger
     on_piece: OnPiece
+    is_last: bool = False
+    """Nobody else is asked when this one cannot answer."""
 
     @property
     def claim(self) -> Claim:
@@ -132,7 +136,9 @@ class Calls:
         names, last = list(asked.decision.models), None
         for place, name in enumerate(names):
             try:
-                return await self._ask(asked, name, is_last=place == len(names) - 1)
+                is_last = place == len(names) - 1 or asked.call.suffix is not None
+                mine = _for_model(asked.call, self._settings.models[name])
+                return await self._ask(replace(asked, call=mine, is_last=is_last), name)
             except SwarmdError as error:
                 if not _may_pass_on(error, asked.call):
                     raise
@@ -142,7 +148,7 @@ class Calls:
         assert last is not None
         raise last
 
-    async def _ask(self, asked: _Asked, model: str, *, is_last: bool) -> ChatReply:
+    async def _ask(self, asked: _Asked, model: str) -> ChatReply:
         try:
             provider = await self._router.provider(model, asked.decision.privacy)
         except PrivacyError as error:
@@ -150,24 +156,37 @@ class Calls:
             raise
         breaker = self._breakers.of(model, self._router.destination(model, provider))
         while (wait := breaker.wait_s()) > 0:
-            if not is_last:
+            if not asked.is_last:
                 raise TransientError(
                     f"{model} failed {breaker.failures} times in a row; it is asked again in {wait:.0f} s",
                     code="E-MODEL-OPEN",
                 )
             await self._sleep(min(wait, LOOK_AGAIN_S))
-        async with self._queue.turn(replace(asked.claim, model=model)):
-            with await self._reserved(asked, model, provider) as held:
+        breaker.begin()  # with no other step since the look: of all that waited one tries
+        try:
+            async with self._queue.turn(replace(asked.claim, model=model)):
+                return await self._paid(asked, model, provider, breaker)
+        finally:
+            breaker.gave_up()
+
+    async def _paid(self, asked: _Asked, model: str, provider: Provider, breaker: Breaker) -> ChatReply:
+        with await self._reserved(asked, model, provider) as held:
+            try:
                 reply = await self._logged(asked, model, provider, breaker)
-                held.usage = reply.usage
-                return reply
+            except BaseException as error:
+                if not _is_free(error):  # part of it may have been written, and is billed
+                    held.usage = Usage(micro_usd=held.micro_usd)
+                raise
+            held.usage = reply.usage
+            return reply
 
     async def _reserved(
         self, asked: _Asked, model: str, provider: Provider
     ) -> contextlib.AbstractContextManager[Reservation]:
         prompt, most = worst_case(asked.call), asked.call.max_tokens
         cost = 0 if provider.local else await self._router.cost(model, prompt, most)
-        return self.budget.reserved(asked.about, prompt + most, cost)
+        times = 1 if asked.call.schema_ is None else 2  # a reply of the wrong form is asked for once more
+        return self.budget.reserved(asked.about, times * (prompt + most), times * cost)
 
     async def count(self, call: ChatCall, about: CallContext | None = None) -> int | None:
         """The tokens of ``call``'s prompt by the tokenizer of its model's engine; None where the engine
@@ -181,7 +200,6 @@ class Calls:
 
     async def _logged(self, asked: _Asked, model: str, provider: Provider, breaker: Breaker) -> ChatReply:
         line = asked.ledger.begin(model, provider, self._router.destination(model, provider))
-        breaker.begin()
         try:
             reply = await self._checked(asked, model, provider, line.record)
         except PrivacyError as error:
@@ -199,8 +217,10 @@ class Calls:
             line.failed(error)
             raise
         except asyncio.CancelledError:
-            breaker.gave_up()
             line.failed(AbortedError("aborted"))
+            raise
+        except BaseException as error:  # a defect of ours or of a library: its end is told all the same
+            line.failed(ModelError(f"{type(error).__name__}: {error}"[:300]))
             raise
         breaker.succeeded()
         line.answered(reply)
@@ -242,12 +262,13 @@ class Calls:
                 if refusal := blocked(error):  # the library could not connect because it must not
                     raise refusal from error
                 broken += error.broken
-                spent = loop.time() > patience_ends if error.busy else tries >= len(BACKOFF_S)
+                waits = error.busy and asked.is_last
+                spent = loop.time() > patience_ends if waits else tries >= len(BACKOFF_S)
                 if spent or broken > 1:
                     raise
                 asked.on_piece(None)
                 if error.retry_after is not None:
-                    await self._sleep(error.retry_after)
+                    await self._sleep(max(error.retry_after, BACKOFF_S[0]))
                 elif not error.broken:
                     await self._sleep(BACKOFF_S[min(tries, len(BACKOFF_S) - 1)])
                 if not error.busy:
@@ -263,6 +284,28 @@ def _as_told(call: ChatCall) -> CallContext:
     return CallContext(
         request_id=call.request_id, task_id=call.task_id, attempt=call.attempt, privacy=call.privacy
     )
+
+
+def _for_model(call: ChatCall, model: ModelSettings) -> ChatCall:
+    """``call`` as ``model`` takes it: not every server goes on with a reply that was begun."""
+    if model.goes_on or call.suffix is not None or call.messages[-1].role != "assistant":
+        return call
+    return call.model_copy(update={"messages": call.messages[:-1]}) if len(call.messages) > 1 else call
+
+
+def _is_free(error: BaseException) -> bool:
+    """Whether a call that ended so costs nothing: nothing of a reply had come."""
+    if isinstance(error, TransientError):
+        return not error.broken
+    refused = (
+        PrivacyError,
+        ConfigError,
+        BudgetError,
+        ModelOverflowError,
+        ModelRefusedError,
+        ModelMissingError,
+    )
+    return isinstance(error, refused) or getattr(error, "code", "") in PASSED_ON
 
 
 def _may_pass_on(error: SwarmdError, call: ChatCall) -> bool:

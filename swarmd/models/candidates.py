@@ -46,12 +46,12 @@ def decide(settings: Settings, call: ChatCall, about: CallContext, micro_usd_lef
     chosen = _named(settings, call, rule)
     refused: dict[str, str] = {}
     for name in dict.fromkeys([*chosen, *settings.routing.cloud]):
-        why = _why_not(settings, name, mode, privacy)
+        why = _why_not(settings, name, mode, privacy, fills=call.suffix is not None)
         if why:
             refused[name] = why
     models = [name for name in chosen if name not in refused]
-    cloud = [name for name in settings.routing.cloud if name not in refused and name not in models]
-    ordered = _ordered(settings, models, cloud, mode, call, about)
+    cloud = [name for name in settings.routing.cloud if name not in refused]
+    ordered = _ordered(settings, models, cloud, mode, call, about, tuple(rule.models) if rule else ())
     by = "model" if call.model else rule.name if rule else "default"
     return Decision(tuple(ordered), tuple(refused.items()), by, mode, privacy)
 
@@ -103,8 +103,10 @@ def _named(settings: Settings, call: ChatCall, rule: RuleSettings | None) -> lis
     return list(dict.fromkeys(names))
 
 
-def _why_not(settings: Settings, name: str, mode: Mode, privacy: Privacy) -> str | None:
+def _why_not(settings: Settings, name: str, mode: Mode, privacy: Privacy, *, fills: bool) -> str | None:
     local = is_local(settings, name)
+    if fills and settings.models[name].provider == "anthropic":
+        return "protocol: it fills no gaps"
     if privacy == "strict" and not local:
         return f"privacy: strict, and it is at {_server(settings, name)}, which is not this machine"
     if mode == "local_only" and not local:
@@ -125,13 +127,21 @@ def _server(settings: Settings, name: str) -> str:
 
 
 def _ordered(
-    settings: Settings, models: list[str], cloud: list[str], mode: Mode, call: ChatCall, about: CallContext
+    settings: Settings,
+    models: list[str],
+    cloud: list[str],
+    mode: Mode,
+    call: ChatCall,
+    about: CallContext,
+    by_rule: tuple[str, ...],
 ) -> list[str]:
     if call.model is not None:
         return models
     wanted = call.purpose in settings.routing.cloud_for or about.risk == "high"
+    first = list(by_rule) if mode == "auto" else []
     if mode == "auto" and wanted:
-        return [*cloud, *models]
-    if mode == "prefer_local":
-        models = sorted(models, key=lambda name: not is_local(settings, name))
-    return [*models, *cloud]
+        first += cloud
+    rest = [*models, *cloud]
+    if mode in ("auto", "prefer_local"):
+        rest.sort(key=lambda name: not is_local(settings, name))
+    return [name for name in dict.fromkeys([*first, *rest]) if name in models or name in cloud]

@@ -80,14 +80,16 @@ class MachineMemory:
             limit, used = _number(folder / names[0]), _number(folder / names[1])
             if limit is None or used is None or limit >= UNLIMITED:
                 continue
-            yield folder, limit, max(0, used - _stat(folder / "memory.stat", names[2]))
+            # An engine that has ended leaves its weights' pages among the active ones.
+            caches = sum(_stat(folder / "memory.stat", name) for name in names[2:])
+            yield folder, limit, max(0, used - caches)
 
 
-V2 = ("memory.max", "memory.current", "inactive_file")
-V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+V2 = ("memory.max", "memory.current", "inactive_file", "active_file")
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "total_active_file")
 
 
-def _groups(cgroup: Path, own: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+def _groups(cgroup: Path, own: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
     try:
         lines = own.read_text().splitlines()
     except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -16,6 +16,9 @@ __all__ = ["CallQueue", "Claim"]
 BYPASS = 8
 """A call that so many others have been preferred to counts as one priority higher, and so on: whoever waits
 has its turn after at most ``BYPASS`` times the levels above it, and those that were there before."""
+
+MOST_BYPASSED = 4 * BYPASS
+"""From here on a call goes before all others, whatever their priority."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +95,13 @@ class CallQueue:
         self._grant()
 
     def _grant(self) -> None:
-        while ready := [one for one in self._waiting if self._has_room(one.claim)]:
+        while ready := [one for one in self._waiting if not one.granted.done() and self._has_room(one.claim)]:
             chosen = min(ready, key=self._rank)
             self._waiting.remove(chosen)
             self._by_tier[chosen.claim.tier] += 1
             self._by_model[chosen.claim.model] += 1
             self._served[chosen.claim.request_id] = next(self._numbers)
-            self._note_bypassed(ready, chosen)
+            self._note_bypassed(chosen)
             self._forget()
             chosen.granted.set_result(None)
 
@@ -107,12 +110,16 @@ class CallQueue:
         return tier and self._by_model[claim.model] < self.slots(claim.model)
 
     def _rank(self, one: _Waiting) -> tuple[int, bool, int, int]:
+        if one.bypassed >= MOST_BYPASSED:  # now nothing counts but who came first
+            return -1, False, 0, one.number
         cold = not self.is_loaded(one.claim.model) and one.bypassed < BYPASS
         return one.level, cold, self._served.get(one.claim.request_id, 0), one.number
 
-    def _note_bypassed(self, ready: Sequence[_Waiting], chosen: _Waiting) -> None:
-        for one in ready:
-            if one is not chosen and one.number < chosen.number:
+    def _note_bypassed(self, chosen: _Waiting) -> None:
+        """Also those were bypassed that wait for a place of the tier, and for one of the model."""
+        for one in self._waiting:
+            contends = one.claim.tier == chosen.claim.tier or one.claim.model == chosen.claim.model
+            if contends and one.number < chosen.number:
                 one.bypassed += 1
 
     def _forget(self) -> None:

@@ -145,7 +145,7 @@ class Residents:
 
     def is_busy(self, one: Resident) -> bool:
         """Whether it answers a call, or one waits for it."""
-        return one.in_use > 0 or self.wanted[one.model] > 0
+        return one.in_use > 0 or (one.engine.alive and self.wanted[one.model] > 0)
 
     def idle_in(self, some: Collection[Resident]) -> float | None:
         """Seconds until all of ``some`` count as idle; None while one is busy."""
@@ -185,8 +185,14 @@ class Residents:
             self.notify()
 
     async def end(self, resident: Resident, why: str) -> None:
-        """End it now."""
-        await resident.engine.stop()
+        """End it now. No call gets it any more while it ends."""
+        resident.leaving = True
+        try:
+            await resident.engine.stop()
+        except BaseException:
+            resident.leaving = False
+            self.notify()
+            raise
         self.forget(resident)
         idle_ms = int((asyncio.get_running_loop().time() - resident.last_used) * 1000)
         self._emit("model_unloaded", {"model": resident.model, "why": why, "idle_ms": idle_ms})

@@ -15,13 +15,17 @@ from swarmd.errors import ModelError
 __all__ = ["Record", "about_to_send", "keep_sent", "recording"]
 
 
+NAMED = 8
+"""Most bodies that are named: a busy server may be asked often."""
+
+
 @dataclass
 class Record:
     """What left the machine for one call."""
 
     bytes: int = 0
     sha256: list[str] = field(default_factory=list)
-    """The names under which the bodies are kept, in the order in which they went."""
+    """The names under which the last bodies are kept, in the order in which they went."""
     redacted: int = 0
     """Places in the prompts in which something was taken out."""
 
@@ -48,7 +52,7 @@ def about_to_send(body: bytes) -> None:
         return
     record, folder = current
     try:
-        record.sha256.append(keep_sent(folder, body))
+        record.sha256 = [*record.sha256, keep_sent(folder, body)][-NAMED:]
     except OSError as error:
         problem = f"what would leave this machine cannot be kept in {folder}: {error}"
         raise ModelError(problem, code="E-MODEL-SENT", hint="Is the disk full?") from error

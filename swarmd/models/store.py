@@ -252,5 +252,5 @@ def _stamp(target: Path, weights: Weights) -> None:
     """Vouch for ``target``. In a folder that cannot be written the file is simply hashed each time."""
     try:
         durable.write(_stamp_file(target), orjson.dumps(_identity(target, weights)), durable=False)
-    except PermissionError:
+    except OSError:  # no permission, a read-only mount, a full disk
         return

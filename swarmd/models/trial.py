@@ -44,7 +44,8 @@ def try_model(settings: Settings, home: Home, name: str) -> Trial:
 
 def named_by_hand(settings: Settings) -> Settings:
     """For calls to a model that the user has named: only privacy may forbid it, not routing."""
-    return settings.model_copy(update={"routing": settings.routing.model_copy(update={"mode": "auto"})})
+    routing = settings.routing.model_copy(update={"mode": "auto", "rules": []})
+    return settings.model_copy(update={"routing": routing})
 
 
 async def _try(settings: Settings, home: Home, name: str) -> Trial:

@@ -80,8 +80,10 @@ def _hurry(spec: GateSpec, bench: Bench) -> GateSpec:
     tests = bench.facts.tests
     if tests is not None and not (tests.started and tests.finished):
         return spec  # how long they take is not known
-    base = bench.survey.base_results
-    seconds = max((result.seconds for result in base if result.gate == spec.gate), default=0.0)
+    base = [result for result in bench.survey.base_results if result.gate == spec.gate]
+    if not base:
+        return spec
+    seconds = max(result.seconds for result in base)
     timeout_s = min(spec.timeout_s, HURRIED_S + round(seconds * HURRIED_TIMES))
     return spec.model_copy(update={"timeout_s": timeout_s})
 

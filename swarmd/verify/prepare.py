@@ -203,7 +203,7 @@ def _first_tests(spec: GateSpec, run: GateRun) -> GateSpec | None:
     """How first tests would be run, if the runner works here at all: without tests, ``run`` shows that, and
     what it does to itself."""
     works = run.tests is not None and run.tests.started and not run.tests.wrong
-    return spec.model_copy(update={"timeout_s": _timeout(spec, run)}) if works else None
+    return spec if works else None
 
 
 def _timeout(spec: GateSpec, run: GateRun) -> int:

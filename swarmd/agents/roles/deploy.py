@@ -49,7 +49,7 @@ def _plan(ctx: RoleContext) -> str:
             " is done, how success is seen, how it is undone. Plan only what the request and files show.",
         ),
     ]
-    reply = ctx.chat(compose(ctx.system, parts, order.context_tokens, ctx.count).messages, purpose="plan")
+    reply = ctx.chat(compose(ctx.system, parts, order.context_tokens, ctx.count).messages, purpose="deploy")
     text = strip_thinking(reply.text).strip()
     printable = "".join(character for character in text if character.isprintable() or character in "\n\t")
     if len(printable) < 40:

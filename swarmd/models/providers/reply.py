@@ -132,6 +132,8 @@ class ReplyParts:
 
     def _usage(self, settings: ModelSettings, *, local: bool) -> Usage:
         completion = self.completion_tokens or self._pace.count
+        if not self.prompt_tokens and not local:  # some gateways count nothing, and bill it all the same
+            self.prompt_tokens = tokens.at_least(self._call)
         cost = (
             0 if local else price(self._model, settings, self.prompt_tokens, completion, self.cached_tokens)
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from swarmd import durable
 from swarmd.config import BudgetSettings
 from swarmd.errors import ModelError
 from swarmd.messages import CallContext, ChatCall, ChatMessage, Usage
@@ -71,7 +72,9 @@ def test_free_calls_touch_no_file_and_have_no_limit_of_money(tmp_path: Path) -> 
     assert not (tmp_path / "missing").exists()
 
 
-def test_a_file_that_cannot_be_read_or_written_spends_nothing(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_or_written_spends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "spent.json").write_text("{")
     made = budget(tmp_path)
     with pytest.raises(ModelError, match=r"cannot be read") as caught:
@@ -80,8 +83,25 @@ def test_a_file_that_cannot_be_read_or_written_spends_nothing(tmp_path: Path) ->
     assert made.left(about()) == 0
     with made.reserved(about(), 10, 0):
         pass  # local calls go on
+    (tmp_path / "spent.json").unlink()
+    with made.reserved(about(), 10, 5) as held:
+        held.usage = Usage(micro_usd=1)
+        monkeypatch.setattr(durable, "write", full)
+    assert made.left(about()) == 795, "it stays as it was reserved, and the reply is not lost"
     with pytest.raises(ModelError, match="cannot be written"):
-        pay(budget(tmp_path / "missing"), 1, 1)
+        pay(made, 1, 1)
+
+
+def full(path: Path, data: bytes) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_two_processes_count_together(tmp_path: Path) -> None:
+    one, other = budget(tmp_path), budget(tmp_path)
+    pay(one, 100, 100)
+    pay(other, 50, 50)
+    pay(one, 1, 1)
+    assert Purse(tmp_path / "spent.json").read().home == 151
 
 
 def test_tokens_are_limited_for_each_request(tmp_path: Path) -> None:

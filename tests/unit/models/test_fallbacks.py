@@ -14,7 +14,9 @@ from swarmd.errors import (
     ConfigError,
     ModelError,
     ModelOverflowError,
+    ModelRefusedError,
     ModelReplyError,
+    ModelTimeoutError,
     ModelUnreachableError,
     WeightsError,
 )
@@ -36,9 +38,11 @@ class Provider:
         self.kind, self.local = ("openai", False) if name == "paid" else ("embedded", True)
         self.answer = answer
         self.asked = 0
+        self.calls: list[ChatCall] = []
 
     async def chat(self, call: ChatCall, on_piece: Any) -> ChatReply:
         self.asked += 1
+        self.calls.append(call)
         if isinstance(self.answer, Exception):
             raise self.answer
         usage = Usage(prompt_tokens=3, completion_tokens=2, calls=1, micro_usd=0 if self.local else 30)
@@ -183,6 +187,46 @@ def test_a_paid_call_is_reserved_and_settled(tmp_path: Path) -> None:
     lab = Lab(tmp_path, {"paid": "dear"}, mode="cloud_only", cloud=["paid"])
     assert lab.chat() == "dear"
     assert Purse(tmp_path / "spent.json").read().requests == {"r": 30}
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (ModelReplyError("of the wrong form"), True),
+        (TransientError("broke off", broken=True), True),
+        (ModelTimeoutError("too slow"), True),
+        (TransientError("refuses connections"), False),
+        (ModelRefusedError("no"), False),
+    ],
+)
+def test_what_may_have_been_billed_stays_reserved(tmp_path: Path, error: ModelError, kept: bool) -> None:
+    lab = Lab(tmp_path, {"paid": error}, mode="cloud_only", cloud=["paid"])
+    with pytest.raises(type(error)):
+        lab.chat()
+    assert bool(Purse(tmp_path / "spent.json").read().requests["r"]) is kept
+
+
+def test_a_reply_that_was_begun_for_a_model_here_is_not_begun_for_one_that_refuses_that(
+    tmp_path: Path,
+) -> None:
+    lab = Lab(tmp_path, {"a": ModelUnreachableError("away"), "b": ModelUnreachableError("away"), "paid": "x"},
+              mode="prefer_local", cloud=["paid"])  # fmt: skip
+    turns = [{"role": "user", "content": "go on"}, {"role": "assistant", "content": "def f():"}]
+    assert lab.chat(messages=turns) == "x"
+    assert [len(provider.calls[-1].messages) for provider in lab.providers.values()] == [2, 2, 1]
+
+
+def test_after_a_defect_the_log_has_an_end_and_the_model_is_tried_again(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, {"b": ModelUnreachableError("away")}, breaker_s=0.01)
+    for _ in range(2):
+        with pytest.raises(ModelUnreachableError):
+            lab.chat(tier="deep")
+    lab.providers["b"].answer = RuntimeError("client has been closed")
+    with pytest.raises(RuntimeError):
+        lab.chat(tier="deep")
+    assert "client has been closed" in lab.events[-1][1]["reason"]
+    lab.providers["b"].answer = "back"
+    assert lab.chat(tier="deep") == "back"
 
 
 def test_what_may_not_be_spent_goes_to_a_model_here(tmp_path: Path) -> None:

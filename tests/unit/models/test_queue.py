@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from swarmd.models.queue import BYPASS, CallQueue, Claim
+from swarmd.models.queue import BYPASS, MOST_BYPASSED, CallQueue, Claim
 
 
 class Street:
@@ -110,6 +110,42 @@ def test_a_low_priority_has_its_turn_among_ever_more_urgent_calls(urgent: str) -
 
     levels = {"normal": 1, "high": 2, "critical": 3}[urgent]
     assert asyncio.run(play()) == levels * BYPASS + 1
+
+
+def test_a_request_that_was_served_before_has_its_turn_among_ever_new_ones() -> None:
+    async def play() -> int:
+        street = Street()
+        await street.come("early", claim("critical", request="patient"))
+        await street.come("running", claim("critical", request="x"))
+        await street.end("early")
+        await street.come("again", claim("critical", request="patient"))
+        for number in range(200):
+            await street.come(f"n{number}", claim("critical", request=f"n{number}"))
+            await street.end(street.served[-1])
+            if "again" in street.served:
+                break
+        place = street.served.index("again")
+        await street.serve_all()
+        return place
+
+    assert asyncio.run(play()) <= MOST_BYPASSED + 3
+
+
+def test_nothing_is_granted_to_a_call_that_is_just_being_cancelled() -> None:
+    async def play() -> list[str]:
+        street = Street(fast=2)
+        for name in ("one", "two", "cancelled", "next"):
+            await street.come(name, claim(request=name))
+        street._tasks["cancelled"].cancel()  # before it has heard of that,
+        street._tasks["one"].cancel()  # a place becomes free
+        for _ in range(3):
+            await asyncio.sleep(0)
+        served = list(street.served)
+        for name in ("two", "next"):
+            await street.end(name)
+        return served
+
+    assert asyncio.run(play()) == ["one", "two", "next"]
 
 
 def test_a_cold_model_has_its_turn_among_ever_more_calls_of_a_warm_one() -> None:
