@@ -86,9 +86,9 @@ class ChatCall(Message):
     """A model's name from swarmd.toml, instead of the tier's."""
     purpose: str = Field(default="chat", max_length=64)
     """What it is for, in one word, for the log."""
-    request_id: str | None = None
-    task_id: str | None = None
-    attempt: int | None = None
+    request_id: str | None = Field(default=None, max_length=64)
+    task_id: str | None = Field(default=None, max_length=64)
+    attempt: int | None = Field(default=None, ge=0, lt=2**31)
     privacy: Literal["strict", "balanced", "off"] = "strict"
     stream: bool = False
     """Whether the asker wants the reply's text piece by piece, too, as it comes."""

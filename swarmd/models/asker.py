@@ -41,12 +41,15 @@ class Asker:
         self._about = about
 
     def _part_of(self, call: ChatCall) -> CallContext:
-        """What ``call`` is part of. What an agent says of that is not even looked at; one that has no order
-        gets least."""
-        if not self._is_master:
-            return self._about or CallContext()
-        return call.about or CallContext(
-            request_id=call.request_id, task_id=call.task_id, attempt=call.attempt, privacy=call.privacy
+        """What ``call`` is part of. What an agent says of that is not looked at while it has an order, and
+        gets it least when it has none."""
+        if not self._is_master and self._about is not None:
+            return self._about
+        if self._is_master and call.about is not None:
+            return call.about
+        privacy = call.privacy if self._is_master else "strict"
+        return CallContext(
+            request_id=call.request_id, task_id=call.task_id, attempt=call.attempt, privacy=privacy
         )
 
     async def _read(self) -> None:

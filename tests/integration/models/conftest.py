@@ -86,7 +86,7 @@ class BrokerProcess:
         self._sockets.append(ours)
         return Channel(ours)
 
-    def client(self, name: str = "master", **options: Any) -> BrokerClient:
+    def client(self, name: str = "test.1", **options: Any) -> BrokerClient:
         return BrokerClient(self.attach(name), **options)
 
     def close(self) -> None:
